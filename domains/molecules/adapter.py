@@ -1,0 +1,289 @@
+"""The adapter of the molecules domain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sciflow.adapter import Adapter, Frame, Read
+from sciflow.errors import SciflowError, expected, unknown
+from sciflow.spaces import pair_index
+from sciflow.state import State
+from sciflow.streams import Streams
+from sciflow.system import System
+
+from .graphs import MolecularGraphs, encode, to_mol
+from .process import Process
+from .vocabulary import Vocabulary
+
+NETWORKS = ("graph-transformer", "gdss")
+
+
+class Molecules(Adapter):
+    """Molecular graphs: atoms and kekulised bonds, hydrogens implicit.
+
+    Args:
+        vocabulary: Atom types.
+        size_counts: Number of training molecules of each size; sizes of samples are drawn from it.
+        atom_frequencies: Share of each atom type ``[K]``.
+        bond_frequencies: Share of each bond order 0..3 among the pairs ``[4]``.
+        process: Path of atoms and bonds (see `Process.of`).
+        network: ``{"name": one of NETWORKS, ...options}``.
+    """
+
+    name: ClassVar[str] = "molecules"
+    suffixes: ClassVar[tuple[str, ...]] = (".smi", ".sdf", ".csv")
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        size_counts: Mapping[int, int],
+        atom_frequencies: Sequence[float],
+        bond_frequencies: Sequence[float],
+        process: str | Mapping[str, Any] = "marginal",
+        network: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.vocabulary = vocabulary
+        self.size_counts = dict(sorted((int(n), int(c)) for n, c in size_counts.items()))
+        self.network_options = dict(network or {"name": "graph-transformer"})
+        self.network_name = self.network_options.pop("name", "graph-transformer")
+        if self.network_name not in NETWORKS:
+            raise unknown("network", self.network_name, NETWORKS)
+        if not self.size_counts or min(self.size_counts) < 1:
+            raise expected("size_counts", self.size_counts, "at least one size of at least 1 atom")
+        self.process = Process.of(
+            process,
+            self.network_name,
+            tuple(float(f) for f in atom_frequencies),
+            tuple(float(f) for f in bond_frequencies),
+        )
+
+    # -- configuration ---------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Molecules:
+        """Make the adapter that `config` described."""
+        return cls(**{**config, "vocabulary": Vocabulary(tuple(config["vocabulary"]))})
+
+    def config(self) -> dict[str, Any]:
+        """Everything that `from_config` needs."""
+        return {
+            "vocabulary": list(self.vocabulary.names),
+            "size_counts": {str(n): c for n, c in self.size_counts.items()},
+            "atom_frequencies": list(self.process.atom_frequencies),
+            "bond_frequencies": list(self.process.bond_frequencies),
+            "process": self.process.config(),
+            "network": {"name": self.network_name, **self.network_options},
+        }
+
+    @classmethod
+    def from_graphs(
+        cls,
+        graphs: MolecularGraphs,
+        process: str | Mapping[str, Any] = "marginal",
+        network: Mapping[str, Any] | None = None,
+    ) -> Molecules:
+        """Make an adapter for encoded data."""
+        return cls(
+            graphs.vocabulary,
+            graphs.size_counts(),
+            graphs.atom_frequencies(),
+            graphs.bond_frequencies(),
+            process,
+            network,
+        )
+
+    @classmethod
+    def from_data(
+        cls, data: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> tuple[Molecules, GraphDataset]:
+        """Make an adapter for training data, and the data set.
+
+        Args:
+            data: ``train``: an encoded ``.safetensors`` file, or a file of molecules that is encoded on the spot;
+                ``vocabulary`` (list of names, default: found in the data) and ``max_atoms`` for the latter.
+            options: ``process`` and ``network``.
+        """
+        for name in data:
+            if name not in ("train", "vocabulary", "max_atoms"):
+                raise unknown("key in [data]", name, ("train", "vocabulary", "max_atoms"))
+        for name in options:
+            if name not in ("process", "network"):
+                raise unknown("table", name, ("process", "network"))
+        if "train" not in data:
+            raise expected("[data]", dict(data), "'train', a file of molecules")
+        graphs = load_graphs(data["train"], data.get("vocabulary"), data.get("max_atoms"))
+        adapter = cls.from_graphs(graphs, **options)
+        return adapter, GraphDataset(graphs, adapter.process)
+
+    @property
+    def max_atoms(self) -> int:
+        """Largest number of atoms in the training data."""
+        return max(self.size_counts)
+
+    def system(self) -> System:
+        """The system of atoms and bonds."""
+        return self.process.system()
+
+    def network(self) -> nn.Module:
+        """A new network for the system."""
+        try:
+            if self.network_name == "gdss":
+                from .networks.gdss import GDSSNetwork
+
+                return GDSSNetwork(
+                    features=len(self.vocabulary), max_atoms=self.max_atoms, **self.network_options
+                )
+            from .networks.transformer import GraphTransformer
+
+            return GraphTransformer(
+                self.process.states("atoms"),
+                self.process.states("bonds"),
+                len(self.vocabulary),
+                len(self.process.bond_frequencies),
+                self.vocabulary.valences,
+                self.max_atoms,
+                **self.network_options,
+            )
+        except TypeError as error:
+            raise SciflowError(f"options of network {self.network_name}: {error}") from None
+
+    # -- objects and states ----------------------------------------------------------------------------------------
+
+    def encode(self, objects: Iterable[Any]) -> State:
+        """Encode molecules as a clean state; raises if one does not fit the vocabulary."""
+        objects = list(objects)
+        result = encode(objects, self.vocabulary)
+        if result.skipped:
+            missing = sorted(set(range(len(objects))) - set(result.kept))
+            raise expected(
+                f"molecule {missing[0]}",
+                next(iter(result.skipped)),
+                f"a molecule of {', '.join(self.vocabulary.names)}",
+            )
+        return self._show(result.graphs, slice(None))
+
+    def _show(self, graphs: MolecularGraphs, index: Any) -> State:
+        return GraphDataset(graphs, self.process).batch(torch.arange(len(graphs))[index])
+
+    def decode(self, state: State) -> list[Any]:
+        """Decode a clean state to raw molecules; nothing is repaired."""
+        atoms, bonds, sizes = (x.cpu().numpy() for x in self.process.read(state))
+        mols = []
+        for labels, orders, size in zip(atoms, bonds, sizes, strict=True):
+            n = int(size)
+            keep = [k for k in range(n) if labels[k] >= 0]
+            if len(keep) < n:
+                i, j = (x.numpy() for x in pair_index(n))
+                both = np.isin(i, keep) & np.isin(j, keep)
+                orders = orders[: len(i)][both]
+            mols.append(to_mol([int(labels[k]) for k in keep], orders.tolist(), self.vocabulary))
+        return mols
+
+    def frame(self, streams: Streams, options: Mapping[str, Any] | None = None) -> Frame:
+        """Draw numbers of atoms from the training data's; option ``atoms`` fixes them.
+
+        Args:
+            streams: Random streams of the batch.
+            options: ``{"atoms": n}`` or nothing.
+        """
+        options = dict(options or {})
+        fixed = options.pop("atoms", None)
+        if options:
+            raise unknown("option", next(iter(options)), ("atoms",))
+        if fixed is not None:
+            if not 1 <= int(fixed) <= self.max_atoms:
+                raise expected("atoms", fixed, f"a number from 1 to {self.max_atoms}")
+            sizes = torch.full((len(streams),), int(fixed), device=streams.index.device)
+        else:
+            counts = torch.tensor(list(self.size_counts.values()), dtype=torch.float64)
+            counts = counts.to(streams.index.device).expand(len(streams), -1)
+            known = torch.tensor(list(self.size_counts), device=streams.index.device)
+            sizes = known[streams.categorical(counts)]
+        nodes = int(sizes.max())
+        return Frame(self.process.shapes(nodes), self.process.masks(sizes, nodes))
+
+    # -- files, metrics, pictures ----------------------------------------------------------------------------------
+
+    @classmethod
+    def read(cls, path: str | Path, raw: bool = False) -> Read:
+        """Read molecules from a ``.smi``, ``.csv`` or ``.sdf`` file."""
+        from . import files
+
+        result = files.read(path, raw=raw)
+        return Read(result.mols, result.skipped)
+
+    @classmethod
+    def writer(cls, path: str | Path) -> Any:
+        """Open a file of molecules for writing."""
+        from . import files
+
+        return files.Writer(path)
+
+    @classmethod
+    def metrics(
+        cls,
+        objects: Sequence[Any],
+        reference: Sequence[Any] | None = None,
+        train: Sequence[Any] | None = None,
+    ) -> Any:
+        """Judge molecules (see `metrics.evaluate`)."""
+        from .metrics import evaluate
+
+        return evaluate(objects, reference=reference, train=train)
+
+    @classmethod
+    def draw(cls, objects: Sequence[Any], path: str | Path) -> None:
+        """Draw a grid of molecules."""
+        from .draw import grid
+
+        grid(objects, path)
+
+    @classmethod
+    def describe(cls, objects: Sequence[Any]) -> list[dict[str, Any]]:
+        """One row per molecule: SMILES, validity, connectedness, number of atoms."""
+        from .metrics import evaluate
+
+        return evaluate(objects).table
+
+
+class GraphDataset:
+    """Encoded molecules as training data of a process.
+
+    Args:
+        graphs: The molecules.
+        process: The process, which decides the form of the state.
+    """
+
+    def __init__(self, graphs: MolecularGraphs, process: Process) -> None:
+        self.process = process
+        self.atoms = torch.from_numpy(graphs.atoms)
+        self.bonds = torch.from_numpy(graphs.bonds)
+        self.sizes = torch.from_numpy(graphs.sizes)
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def batch(self, index: Tensor) -> State:
+        """Return some molecules as a clean state, padded to the largest of them."""
+        sizes = self.sizes[index].long()
+        nodes = int(sizes.max())
+        atoms = self.atoms[index, :nodes].long()
+        bonds = self.bonds[index, : nodes * (nodes - 1) // 2].long()
+        return self.process.show(atoms, bonds, sizes)
+
+
+def load_graphs(
+    path: str | Path, vocabulary: Sequence[str] | None = None, max_atoms: int | None = None
+) -> MolecularGraphs:
+    """Load encoded molecules, or encode a file of molecules, finding the vocabulary if none is given."""
+    if str(path).endswith(".safetensors"):
+        return MolecularGraphs.load(path)
+    mols = Molecules.read(path).objects
+    names = Vocabulary(tuple(vocabulary)) if vocabulary else Vocabulary.of(mols)
+    return encode(mols, names, max_atoms).graphs

@@ -1,0 +1,309 @@
+r"""A graph transformer that reads a noisy graph and says what each atom and each bond was.
+
+Nodes attend to each other; edges bias and gate the attention and are updated from their end nodes. Edges live on the P
+unordered pairs only, so the output is symmetric by construction and the edge layers do half the work; the N x N maps of
+the attention are gathered from them. Time and size enter by scale and shift of every normalisation. Structural
+features of the noisy graph (random-walk return and transition probabilities, common neighbours, missing valence) show
+the network what a few rounds of attention cannot count.
+
+Reference: Dwivedi, Bresson, A generalization of transformer networks to graphs, arXiv:2012.09699; Vignac et al., DiGress,
+arXiv:2209.14734, section 4 (graph transformer with edge updates and structural features); Peebles, Xie,
+Scalable diffusion models with transformers, arXiv:2212.09748 (adaptive normalisation initialised at zero).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sciflow.spaces import pair_index
+from sciflow.state import State
+
+_NODE_FEATURES = 9
+_PAIR_FEATURES = 8
+_WALKS = 6
+
+
+_DENSE_NODES = 16
+"""Up to this many nodes a gather is a product with a 0/1 matrix: faster on CPU, above all backwards."""
+
+
+@lru_cache(maxsize=256)
+def _pair_map(nodes: int, device: torch.device) -> Tensor:
+    """Pair number of each of the N x N entries, P on the diagonal; flat int64 ``[N * N]``."""
+    i, j = pair_index(nodes, device)
+    table = torch.full((nodes, nodes), i.shape[0], device=device)
+    table[i, j] = table[j, i] = torch.arange(i.shape[0], device=device)
+    return table.flatten()
+
+
+@lru_cache(maxsize=256)
+def _selection(kind: str, nodes: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """0/1 matrices of the gathers below, ``[rows, columns]`` of the flattened axes."""
+    i, j = pair_index(nodes, device)
+    if kind == "matrix":  # [P, N * N]
+        return F.one_hot(_pair_map(nodes, device), i.shape[0] + 1)[:, :-1].t().to(dtype)
+    if kind == "pairs":  # [N * N, P]
+        return F.one_hot(i * nodes + j, nodes * nodes).t().to(dtype)
+    return F.one_hot(i if kind == "first" else j, nodes).to(dtype)  # [P, N]
+
+
+def to_matrix(pairs: Tensor, nodes: int) -> Tensor:
+    """Spread values on pairs ``[..., P]`` to symmetric matrices ``[..., N, N]`` with zero diagonal."""
+    if nodes <= _DENSE_NODES:
+        flat = pairs @ _selection("matrix", nodes, pairs.device, pairs.dtype)
+    else:
+        flat = F.pad(pairs, (0, 1)).index_select(-1, _pair_map(nodes, pairs.device))
+    return flat.unflatten(-1, (nodes, nodes))
+
+
+def to_pairs(matrix: Tensor) -> Tensor:
+    """Read the entries (i, j), i > j, of matrices ``[..., N, N]``: ``[..., P]``."""
+    nodes = matrix.shape[-1]
+    if nodes <= _DENSE_NODES:
+        return matrix.flatten(-2) @ _selection("pairs", nodes, matrix.device, matrix.dtype)
+    i, j = pair_index(nodes, matrix.device)
+    return matrix.flatten(-2).index_select(-1, i * nodes + j)
+
+
+def to_ends(nodes: Tensor) -> tuple[Tensor, Tensor]:
+    """Values of the two end nodes of each pair: ``[N, B, F]`` to twice ``[P, B, F]``."""
+    count, device = nodes.shape[0], nodes.device
+    if count <= _DENSE_NODES:
+        flat = nodes.flatten(1)
+        first, second = (_selection(k, count, device, nodes.dtype) for k in ("first", "second"))
+        shape = (-1, *nodes.shape[1:])
+        return (first @ flat).view(shape), (second @ flat).view(shape)
+    i, j = pair_index(count, device)
+    return nodes.index_select(0, i), nodes.index_select(0, j)
+
+
+def from_ends(pairs: Tensor, nodes: int) -> Tensor:
+    """Sum over the pairs that end in each node: ``[P, B, F]`` to ``[N, B, F]``."""
+    first, second = (
+        _selection(k, nodes, pairs.device, pairs.dtype) for k in ("first", "second")
+    )
+    return ((first + second).t() @ pairs.flatten(1)).view(nodes, *pairs.shape[1:])
+
+
+def time_features(t: Tensor, count: int) -> Tensor:
+    """Sines and cosines of t at `count` / 2 log-spaced frequencies from 1 to 1000: ``[B, count]``."""
+    half = count // 2
+    steps = torch.arange(half, device=t.device, dtype=t.dtype) / max(half - 1, 1)
+    angle = t.unsqueeze(1) * torch.exp(math.log(1000.0) * steps)
+    return torch.cat([angle.sin(), angle.cos()], 1)
+
+
+def structure(order: Tensor, adjacency: Tensor, valence: Tensor) -> tuple[Tensor, Tensor]:
+    """Structural features of a (noisy, possibly soft) graph.
+
+    Args:
+        order: Expected bond orders ``[B, N, N]``.
+        adjacency: Probability that there is a bond ``[B, N, N]``.
+        valence: Expected normal valence of each atom ``[B, N]``.
+
+    Returns:
+        Node features ``[N, B, 9]``: valence used, degree, valence left, return probabilities of 2 to 6 random-walk
+        steps, triangles; pair features ``[P, B, 8]``: symmetrised transition probabilities of 1 to 6 steps,
+        walks of length 2 and 3.
+    """
+    degree = adjacency.sum(-1)
+    used = order.sum(-1)
+    walk = adjacency / degree.clamp_min(1e-2).unsqueeze(-1)
+    power = walk
+    returns, transitions = [], [walk + walk.transpose(1, 2)]
+    for _ in range(2, _WALKS + 1):
+        power = power @ walk
+        returns.append(power.diagonal(dim1=1, dim2=2))
+        transitions.append(power + power.transpose(1, 2))
+    two = adjacency @ adjacency
+    three = two @ adjacency
+    triangles = three.diagonal(dim1=1, dim2=2)
+    nodes = torch.stack([used / 4, degree / 4, (valence - used) / 4, *returns, triangles / 6])
+    pairs = to_pairs(torch.stack([*transitions, two / 3, three / 9]))
+    return nodes.permute(2, 1, 0), pairs.permute(2, 1, 0)
+
+
+class Modulate(nn.Module):
+    """Layer normalisation whose scale and shift come from the condition; the identity scale at the start."""
+
+    def __init__(self, width: int, condition: int) -> None:
+        super().__init__()
+        self.width = width
+        self.affine = nn.Linear(condition, 2 * width)
+        nn.init.zeros_(self.affine.weight)
+        nn.init.zeros_(self.affine.bias)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """Normalise `x` ``[L, B, width]`` under the condition ``[B, condition]``."""
+        scale, shift = self.affine(condition).chunk(2, -1)
+        return torch.addcmul(shift, F.layer_norm(x, (self.width,)), 1 + scale)
+
+
+class Block(nn.Module):
+    """One round: nodes attend under the edges, then edges look at their ends."""
+
+    def __init__(self, width: int, edge_width: int, heads: int, condition: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm_attention = Modulate(width, condition)
+        self.norm_feedforward = Modulate(width, condition)
+        self.norm_edge = Modulate(edge_width, condition)
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.bias_gate = nn.Linear(edge_width, 2 * heads)
+        self.attention_out = nn.Linear(width, width)
+        self.edge_to_node = nn.Linear(edge_width, width)
+        self.feedforward = nn.Sequential(
+            nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width)
+        )
+        self.node_to_edge = nn.Linear(width, 2 * edge_width)
+        self.edge_update = nn.Sequential(
+            nn.Linear(2 * edge_width + heads, 2 * edge_width),
+            nn.SiLU(),
+            nn.Linear(2 * edge_width, edge_width),
+        )
+
+    def forward(
+        self, nodes: Tensor, edges: Tensor, condition: Tensor, blocked: Tensor, pair_mask: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Update nodes ``[N, B, width]`` and edges ``[P, B, edge_width]``.
+
+        Args:
+            nodes: Node features.
+            edges: Pair features.
+            condition: Condition ``[B, condition]``.
+            blocked: Added to the attention logits: large and negative for padded keys, ``[B, 1, 1, N]``.
+            pair_mask: 1 for real pairs ``[P, B, 1]``.
+        """
+        count, batch, width = nodes.shape
+        normed = self.norm_attention(nodes, condition)
+        qkv = self.query_key_value(normed).view(count, batch, 3, self.heads, width // self.heads)
+        query, key, value = qkv.permute(2, 1, 3, 0, 4)
+        normed_edges = self.norm_edge(edges, condition)
+        on_pairs = self.bias_gate(normed_edges).permute(1, 2, 0)
+        bias, gate = to_matrix(on_pairs, count).chunk(2, 1)
+        scale = (width // self.heads) ** -0.5
+        logits = torch.add(bias, query @ key.transpose(-1, -2), alpha=scale)
+        weights = (logits + blocked).softmax(-1) * (gate + 1).sigmoid()
+        attended = (weights @ value).permute(2, 0, 1, 3).reshape(count, batch, width)
+        gathered = from_ends(edges * pair_mask, count)
+        nodes = nodes + self.attention_out(attended) + self.edge_to_node(0.3 * gathered)
+        nodes = nodes + self.feedforward(self.norm_feedforward(nodes, condition))
+
+        ends, factors = self.node_to_edge(nodes).chunk(2, -1)
+        product = torch.mul(*to_ends(factors))
+        affinity = to_pairs(logits + logits.transpose(-1, -2)).permute(2, 0, 1) / 5
+        update = torch.cat([normed_edges + torch.add(*to_ends(ends)), product, affinity], -1)
+        return nodes, edges + self.edge_update(update)
+
+
+class GraphTransformer(nn.Module):
+    """Logits of the clean atoms and bonds from a noisy graph.
+
+    Args:
+        atom_states: Values an atom can show (its classes and the states of its path).
+        bond_states: Values a bond can show.
+        atom_classes: Atom types K of the data.
+        bond_classes: Bond orders of the data.
+        valences: Normal valence of each atom type ``[K]``.
+        max_atoms: Largest number of atoms in the data; larger graphs run, with the condition of this size.
+        width: Node width.
+        edge_width: Pair width.
+        heads: Attention heads; divides `width`.
+        blocks: Number of rounds.
+        condition: Width of the condition.
+        features: Whether to compute structural features.
+    """
+
+    def __init__(
+        self,
+        atom_states: int,
+        bond_states: int,
+        atom_classes: int,
+        bond_classes: int,
+        valences: Sequence[float],
+        max_atoms: int,
+        width: int = 96,
+        edge_width: int = 32,
+        heads: int = 8,
+        blocks: int = 4,
+        condition: int = 128,
+        features: bool = True,
+    ) -> None:
+        super().__init__()
+        self.atom_states, self.bond_states = atom_states, bond_states
+        self.atom_classes, self.bond_classes = atom_classes, bond_classes
+        self.features = features
+        self.max_atoms = max_atoms
+        padded = [*valences, *([0.0] * (atom_states - len(valences)))]
+        self.register_buffer("valence", torch.tensor(padded, dtype=torch.float32), False)
+        orders = [*range(bond_classes), *([0] * (bond_states - bond_classes))]
+        self.register_buffer("order", torch.tensor(orders, dtype=torch.float32), False)
+        node_in = atom_states + (_NODE_FEATURES if features else 0)
+        pair_in = atom_states + bond_states + (_PAIR_FEATURES if features else 0)
+        self.node_in = nn.Linear(node_in, width)
+        self.pair_in = nn.Linear(pair_in, edge_width)
+        self.size = nn.Embedding(max_atoms + 1, condition)
+        self.condition = nn.Sequential(
+            nn.Linear(32, condition), nn.SiLU(), nn.Linear(condition, condition), nn.SiLU()
+        )
+        self.blocks = nn.ModuleList(
+            Block(width, edge_width, heads, condition) for _ in range(blocks)
+        )
+        self.atom_head = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, atom_classes)
+        )
+        self.bond_head = nn.Sequential(
+            nn.LayerNorm(edge_width),
+            nn.Linear(edge_width, 2 * edge_width),
+            nn.SiLU(),
+            nn.Linear(2 * edge_width, bond_classes),
+        )
+
+    def forward(self, state: State, t: Tensor) -> dict[str, Tensor]:
+        """Return logits of the clean graph.
+
+        Args:
+            state: ``atoms``: labels int64 ``[B, N]`` or vectors ``[B, N, K]``; ``bonds``: labels ``[B, P]`` or vectors
+                ``[B, P, 4]``; mask ``atoms`` ``[B, N]``.
+            t: Times ``[B]``.
+
+        Returns:
+            ``atoms`` ``[B, N, K]`` and ``bonds`` ``[B, P, 4]``.
+        """
+        dtype = self.node_in.weight.dtype
+        # Elements first, batch second: gathers and sums over neighbours then move contiguous blocks.
+        atoms = _channels(state["atoms"], self.atom_states, dtype)
+        bonds = _channels(state["bonds"], self.bond_states, dtype)
+        count = atoms.shape[0]
+        mask = state.masks["atoms"].to(dtype)
+        pair_mask = state.masks["bonds"].to(dtype).t().unsqueeze(-1)
+        atoms, bonds = atoms * mask.t().unsqueeze(-1), bonds * pair_mask
+        node_inputs, pair_inputs = [atoms], [torch.add(*to_ends(atoms)), bonds]
+        if self.features:
+            linked = bonds[..., 1 : self.bond_classes].sum(-1).clamp(0, 1)
+            order = (bonds @ self.order).clamp(0, self.bond_classes)
+            order, linked = to_matrix(torch.stack([order.t(), linked.t()]), count)
+            nodes, pairs = structure(order, linked, (atoms @ self.valence).t())
+            node_inputs.append(nodes)
+            pair_inputs.append(pairs)
+        nodes = self.node_in(torch.cat(node_inputs, -1))
+        edges = self.pair_in(torch.cat(pair_inputs, -1)) * pair_mask
+        sizes = state.masks["atoms"].sum(1).clamp_max(self.max_atoms)
+        condition = self.condition(time_features(t.to(dtype), 32)) + self.size(sizes)
+        blocked = (mask - 1).mul(1e4)[:, None, None, :]
+        for block in self.blocks:
+            nodes, edges = block(nodes, edges, condition, blocked, pair_mask)
+        atoms, bonds = self.atom_head(nodes), self.bond_head(edges)
+        return {"atoms": atoms.transpose(0, 1), "bonds": bonds.transpose(0, 1)}
+
+
+def _channels(x: Tensor, states: int, dtype: torch.dtype) -> Tensor:
+    """One-hot vectors of labels, or the vectors as they are: ``[elements, B, states]``."""
+    one_hot = x if x.is_floating_point() else x.unsqueeze(-1) == torch.arange(states, device=x.device)
+    return one_hot.transpose(0, 1).to(dtype)

@@ -1,0 +1,255 @@
+"""The contract with a domain: what a folder under ``domains/`` brings so that everything else works on it.
+
+An adapter is bound to a configuration (a vocabulary, sizes, a process, a network) and translates: objects of the domain
+to states and back, a configuration to a system and a network, samples to metrics and pictures. `check` is the
+conformance test that every adapter must pass.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from .errors import SciflowError
+from .learning.trainer import Dataset
+from .state import State
+from .streams import Streams
+from .system import System
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What generation fills: shapes, masks and conditions of one batch.
+
+    Args:
+        shapes: Shape of one sample (without B) of each component.
+        masks: Masks of the state.
+        condition: Condition of the state.
+    """
+
+    shapes: Mapping[str, Sequence[int]]
+    masks: Mapping[str, Tensor] = field(default_factory=dict)
+    condition: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def to(self, device: torch.device | str) -> Frame:
+        """Move masks and conditions."""
+        masks = {k: v.to(device) for k, v in self.masks.items()}
+        return Frame(self.shapes, masks, {k: v.to(device) for k, v in self.condition.items()})
+
+
+@dataclass(frozen=True)
+class Read:
+    """Objects read from a file.
+
+    Args:
+        objects: What could be read, in order.
+        skipped: (row number from 1, text, reason) of what could not.
+    """
+
+    objects: list[Any]
+    skipped: list[tuple[int, str, str]] = field(default_factory=list)
+
+
+class Metrics(Protocol):
+    """Metrics of a set of samples, each per sample and in total."""
+
+    @property
+    def table(self) -> list[dict[str, Any]]:
+        """One row per sample."""
+        ...
+
+    def summary(self) -> dict[str, Any]:
+        """Totals, JSON-able."""
+        ...
+
+    def to_text(self) -> str:
+        """Totals as an aligned table."""
+        ...
+
+
+class Writer(Protocol):
+    """A file being written; what was appended survives an interruption."""
+
+    def append(self, objects: Sequence[Any]) -> None: ...
+
+    def __enter__(self) -> Writer: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+
+class Adapter(ABC):
+    """Abstract adapter of a domain; `config` makes it again."""
+
+    name: ClassVar[str]
+    """Name of the domain: the folder, the word on the command line."""
+    suffixes: ClassVar[tuple[str, ...]]
+    """File suffixes it reads and writes; the first is the default."""
+
+    # -- configuration ---------------------------------------------------------------------------------------------
+
+    @classmethod
+    @abstractmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Adapter:
+        """Make the adapter that `config` described.
+
+        Raises:
+            SciflowError: The configuration is incomplete or wrong.
+        """
+
+    @classmethod
+    @abstractmethod
+    def from_data(cls, data: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Adapter, Dataset]:
+        """Make an adapter for data, finding in it what must be found, and the data set to train on.
+
+        Args:
+            data: The ``[data]`` table of a training configuration.
+            options: Its domain-specific tables (process, network ...).
+
+        Raises:
+            SciflowError: The data or the options cannot be used.
+        """
+
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """Everything that `from_config` needs, JSON-able."""
+
+    @abstractmethod
+    def system(self) -> System:
+        """The system of components."""
+
+    @abstractmethod
+    def network(self) -> nn.Module:
+        """A new network for the system."""
+
+    # -- objects and states ----------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def encode(self, objects: Iterable[Any]) -> State:
+        """Encode objects as a clean state of the system, one sample each.
+
+        Raises:
+            SciflowError: An object cannot be encoded.
+        """
+
+    @abstractmethod
+    def decode(self, state: State) -> list[Any]:
+        """Decode a clean state; nothing is repaired or left out."""
+
+    @abstractmethod
+    def frame(self, streams: Streams, options: Mapping[str, Any] | None = None) -> Frame:
+        """Draw sizes and lay out the frame of a batch; a sample's frame depends on its own stream alone.
+
+        Args:
+            streams: Random streams of the batch.
+            options: Wishes of the user (a size, a formula ...), by the domain's own names.
+        """
+
+    # -- files, metrics, pictures ----------------------------------------------------------------------------------
+
+    @classmethod
+    @abstractmethod
+    def read(cls, path: str | Path, raw: bool = False) -> Read:
+        """Read objects from a file.
+
+        Args:
+            path: File with one of `suffixes`.
+            raw: Keep objects that break the rules of the domain, as evaluation must.
+
+        Raises:
+            SciflowError: The file cannot be read or holds nothing.
+        """
+
+    @classmethod
+    @abstractmethod
+    def writer(cls, path: str | Path) -> Writer:
+        """Open a file for writing, replacing it.
+
+        Raises:
+            SciflowError: The suffix is unknown or the place cannot be written.
+        """
+
+    @classmethod
+    @abstractmethod
+    def metrics(
+        cls,
+        objects: Sequence[Any],
+        reference: Sequence[Any] | None = None,
+        train: Sequence[Any] | None = None,
+    ) -> Metrics:
+        """Judge samples, against reference data and the training data where given."""
+
+    @classmethod
+    @abstractmethod
+    def draw(cls, objects: Sequence[Any], path: str | Path) -> None:
+        """Draw objects to a picture file (``.svg`` or ``.png``)."""
+
+    @classmethod
+    @abstractmethod
+    def describe(cls, objects: Sequence[Any]) -> list[dict[str, Any]]:
+        """One row of plain values per object, for tables and data frames."""
+
+    @classmethod
+    def importers(cls) -> dict[str, Any]:
+        """Readers of foreign weights: name to ``function(path) -> Model``."""
+        return {}
+
+
+def check(adapter: Adapter, objects: Sequence[Any], same: Any = None, atol: float = 1e-4) -> None:
+    """Assert that an adapter keeps the contract; raises with the first breach.
+
+    Checked: objects survive encoding and decoding; the configuration makes the same adapter again; components match the
+    system; the network gives each sample the same output alone as in a batch; frames and priors do not depend on the
+    batch; padding stays zero.
+
+    Args:
+        adapter: The adapter.
+        objects: A few objects of different sizes.
+        same: ``same(a, b) -> bool`` for two objects; None compares with ``==``.
+        atol: Tolerance for network outputs.
+
+    Raises:
+        SciflowError: A promise is broken; the message names it.
+    """
+    same = same or (lambda a, b: a == b)
+
+    def promise(holds: bool, what: str) -> None:
+        if not holds:
+            raise SciflowError(f"adapter {adapter.name}: broken promise: {what}")
+
+    state, system = adapter.encode(objects), adapter.system()
+    promise(set(state) == set(system), "states have exactly the components of the system")
+    promise(state.batch_size == len(objects), "one sample per object")
+    back = adapter.decode(state)
+    promise(all(map(same, objects, back)), "decode(encode(objects)) gives the objects again")
+    again = type(adapter).from_config(adapter.config())
+    promise(again.config() == adapter.config(), "from_config(config()) is the same adapter")
+    for name, component in system.items():
+        projected = component.space.project(state[name], state.mask(name))
+        promise(torch.equal(projected, state[name]), f"clean {name} lies in its space, zero on padding")
+
+    torch.manual_seed(0)
+    network = adapter.network().eval()
+    streams = Streams.range(0, 0, len(objects), "check")
+    t = torch.full((len(objects),), 0.5)
+    noised = system.corrupt(state, t, streams).state
+    with torch.no_grad():
+        whole = network(noised, t)
+        for k in range(len(objects)):
+            one = network(noised.select(slice(k, k + 1)), t[:1])
+            for name in system:
+                close = torch.allclose(one[name][0], whole[name][k], atol=atol)
+                promise(close, f"{name} of sample {k} is the same alone as in a batch")
+
+    frame = adapter.frame(Streams.range(7, 0, 6, "check"))
+    tail = adapter.frame(Streams.range(7, 3, 3, "check"))
+    for name, mask in tail.masks.items():
+        sizes, expected_sizes = mask.flatten(1).sum(1), frame.masks[name].flatten(1).sum(1)[3:]
+        promise(torch.equal(sizes, expected_sizes), f"size of {name} does not depend on the batch")
+    prior = system.prior(frame.shapes, Streams.range(7, 0, 6, "check"), frame.masks)
+    promise(len(adapter.decode(prior)) == 6, "noise can be decoded")

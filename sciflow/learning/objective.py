@@ -1,0 +1,88 @@
+"""The objective: a system and a network as one module whose output is the loss.
+
+It is what a trainer calls and what distributed wrappers wrap; it works just as well in a plain loop or under Lightning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import expected
+from ..state import State
+from ..streams import Streams
+from ..system import Network, System
+
+
+@dataclass(frozen=True)
+class Times:
+    """How training times are drawn: t = 1 - (1 - u)^power with u stratified over the batch.
+
+    Args:
+        power: 1 is uniform; above 1 favours the data end, where a discrete decision is made.
+        low: Smallest t.
+        high: Largest t; below 1 where a path is singular at the data end.
+    """
+
+    power: float = 1.0
+    low: float = 0.0
+    high: float = 1.0
+
+    def draw(self, streams: Streams, position: Tensor, batch_size: int) -> Tensor:
+        """Draw the times of a batch.
+
+        Args:
+            streams: Random streams of the batch.
+            position: Place of each sample in the (global) batch, ``[B]``.
+            batch_size: Size of the (global) batch.
+        """
+        u = (position + streams.uniform(())) / batch_size
+        return self.low + (self.high - self.low) * (1 - (1 - u) ** self.power)
+
+
+class Objective(nn.Module):
+    """Loss of a system under a network.
+
+    Args:
+        system: The system.
+        network: The network, a module.
+        times: Law of the training times.
+    """
+
+    def __init__(self, system: System, network: nn.Module, times: Times | None = None) -> None:
+        super().__init__()
+        self.system = system
+        self.network = network
+        self.times = times or Times()
+
+    def forward(
+        self,
+        fields: Mapping[str, Tensor],
+        masks: Mapping[str, Tensor],
+        condition: Mapping[str, Tensor],
+        seed: int,
+        sample: Tensor,
+        batch_size: int,
+    ) -> dict[str, Tensor]:
+        """Return the loss ``"loss"`` and its parts, scalars.
+
+        The state comes in parts (see `State`), since distributed wrappers rebuild mappings they do not know.
+
+        Args:
+            fields: Clean components.
+            masks: Their masks.
+            condition: Condition.
+            seed: Seed of the run.
+            sample: Global numbers of the samples, int64 ``[B]``: step times batch size plus place in the batch.
+            batch_size: Global batch size.
+        """
+        if not self.network.training and torch.is_grad_enabled():
+            raise expected("network", "evaluation mode", "training mode", "call .train()")
+        streams = Streams(seed, sample, "training")
+        t = self.times.draw(streams, sample % batch_size, batch_size)
+        network: Network = self.network
+        loss = self.system.loss(network, State(fields, masks, condition), t, streams)
+        return {"loss": loss.total, **{f"loss/{name}": part for name, part in loss.parts.items()}}

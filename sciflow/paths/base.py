@@ -1,0 +1,110 @@
+"""Paths: how a component goes from noise (t = 0) to data (t = 1).
+
+A path gives the law of x_t given the data x_1, for every t in [0, 1], and the exact step of the reversed process once the
+data is known. What the network adds is its belief about the data; nothing else is learned.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..spaces import Space
+from ..streams import Streams
+
+
+@dataclass(frozen=True)
+class Ends:
+    """The two ends of a path as a network believes them to be.
+
+    Args:
+        x1: Data end: ``[B, ...]``, for a categorical path class probabilities ``[B, ..., K]``.
+        x0: Noise end ``[B, ...]``; None where the path has no such thing (jumps).
+    """
+
+    x1: Tensor
+    x0: Tensor | None = None
+
+
+class Path(ABC):
+    """The law of x_t given x_1 on a space, and its exact reversal."""
+
+    continuous: bool
+    """True where x_t moves in a vector space, so that differential equations apply; False for jumps."""
+
+    @abstractmethod
+    def prior(
+        self,
+        space: Space,
+        shape: Sequence[int],
+        streams: Streams,
+        mask: Tensor | None,
+        dtype: torch.dtype,
+    ) -> Tensor:
+        """Draw the state at t = 0 from which generation starts, ``[B, *shape]``."""
+
+    @abstractmethod
+    def corrupt(
+        self, space: Space, x1: Tensor, t: Tensor, streams: Streams, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Draw x_t given the data.
+
+        Args:
+            space: Space of the component.
+            x1: Data ``[B, ...]``.
+            t: Times in [0, 1], ``[B]``.
+            streams: Random streams of the batch.
+            mask: Mask of the component, or None.
+
+        Returns:
+            x_t and the noise x_0 that made it (None for jumps).
+        """
+
+    @abstractmethod
+    def at(self, t: float) -> Any:
+        """Return the scalars of the path at one time, computed on the host in float64."""
+
+    @abstractmethod
+    def posterior(
+        self,
+        space: Space,
+        x_t: Tensor,
+        ends: Ends,
+        now: Any,
+        then: Any,
+        streams: Streams,
+        mask: Tensor | None,
+    ) -> Tensor:
+        """Draw x_s given x_t and the believed data, s > t (ancestral sampling).
+
+        Args:
+            space: Space of the component.
+            x_t: State at t.
+            ends: Believed ends.
+            now: `at(t)`.
+            then: `at(s)`.
+            streams: Random streams of the batch.
+            mask: Mask of the component, or None.
+        """
+
+    @abstractmethod
+    def clean(self, space: Space, ends: Ends, mask: Tensor | None) -> Tensor:
+        """Return the believed data as a point of the space (the last step of a sampler)."""
+
+    @abstractmethod
+    def evidence(self, x_t: Tensor, t: Tensor, classes: int) -> Tensor:
+        """Log-likelihood of what is seen at one element, for each class the data could have there.
+
+        Args:
+            x_t: State: labels ``[B, ...]`` for jumps, one-hot-like vectors ``[B, ..., K]`` else.
+            t: Times ``[B]``.
+            classes: Number of classes K of the data.
+
+        Returns:
+            log q(x_t | x_1 = k) up to a constant, ``[B, ..., K]``.
+        """

@@ -1,0 +1,223 @@
+r"""Gaussian paths: x_t = a(t) x_1 + s(t) x_0 with x_0 standard noise of the space.
+
+Each path is its two coefficients and their derivatives in closed form. In the house's time (t = 0 noise, t = 1 data)
+the reversed diffusion with these marginals is
+
+    dx = [a'/a x + g^2 score] dt + g dw,     g^2 = 2 s^2 (a'/a - s'/s) = s^2 d/dt log(a^2 / s^2),
+
+and the probability-flow velocity is a' x_1 + s' x_0 with both ends replaced by their expectations.
+
+Reference: Song et al., Score-based generative modeling through stochastic differential equations, arXiv:2011.13456,
+equations 10-13 and appendix B (VP, subVP, VE), there with t = 1 noise; Lipman et al., arXiv:2210.02747 (linear).
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..shapes import expand
+from ..spaces import Space
+from ..streams import Streams
+from .base import Ends, Path
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """Coefficients of x_t = a x_1 + s x_0 and their derivatives with respect to t.
+
+    Floats (one time, on the host) or tensors (one time per sample), all of the same kind.
+    """
+
+    a: Tensor | float
+    s: Tensor | float
+    da: Tensor | float
+    ds: Tensor | float
+
+    @property
+    def diffusion(self) -> Tensor | float:
+        """Squared diffusion coefficient g^2 = 2 s (s a'/a - s')."""
+        return 2 * self.s * (self.s * self.da / self.a - self.ds)
+
+
+class GaussianPath(Path):
+    """Abstract Gaussian path; a subclass gives `coefficients`, `log_snr` and `time`."""
+
+    continuous = True
+
+    @abstractmethod
+    def coefficients(self, t: Tensor) -> Coefficients:
+        """Coefficients at times `t` (any shape, floating point)."""
+
+    @abstractmethod
+    def time(self, log_snr: Tensor) -> Tensor:
+        """Inverse of `log_snr`: the time at which the log signal-to-noise ratio has the given value."""
+
+    @property
+    def prior_scale(self) -> float:
+        """Standard deviation of the state from which generation starts."""
+        return 1.0
+
+    def log_snr(self, t: Tensor) -> Tensor:
+        """Log signal-to-noise ratio log(a^2 / s^2)."""
+        c = self.coefficients(t)
+        return 2 * (torch.as_tensor(c.a).log() - torch.as_tensor(c.s).log())
+
+    def at(self, t: float) -> Coefficients:
+        c = self.coefficients(torch.tensor(t, dtype=torch.float64))
+        return Coefficients(*(float(v) for v in (c.a, c.s, c.da, c.ds)))
+
+    def prior(
+        self,
+        space: Space,
+        shape: Sequence[int],
+        streams: Streams,
+        mask: Tensor | None,
+        dtype: torch.dtype,
+    ) -> Tensor:
+        return space.noise(shape, streams, mask, dtype) * self.prior_scale
+
+    def corrupt(
+        self, space: Space, x1: Tensor, t: Tensor, streams: Streams, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        c = self.coefficients(t)
+        x0 = space.noise(x1.shape[1:], streams, mask, x1.dtype)
+        return expand(torch.as_tensor(c.a), x1) * x1 + expand(torch.as_tensor(c.s), x0) * x0, x0
+
+    def posterior(
+        self,
+        space: Space,
+        x_t: Tensor,
+        ends: Ends,
+        now: Coefficients,
+        then: Coefficients,
+        streams: Streams,
+        mask: Tensor | None,
+    ) -> Tensor:
+        # x_t = r x_s + sqrt(v) z is the step of the forward process from s (clean side) to t.
+        r = now.a / then.a
+        v = now.s**2 - (r * then.s) ** 2
+        mean = (r * then.s**2 / now.s**2) * x_t + (then.a * v / now.s**2) * ends.x1
+        if then.s == 0:
+            return mean
+        scale = math.sqrt(max(v, 0.0)) * then.s / now.s
+        return mean + scale * space.noise(x_t.shape[1:], streams, mask, x_t.dtype)
+
+    def clean(self, space: Space, ends: Ends, mask: Tensor | None) -> Tensor:
+        return space.project(ends.x1, mask)
+
+    def evidence(self, x_t: Tensor, t: Tensor, classes: int) -> Tensor:
+        c = self.coefficients(t)
+        ratio = torch.as_tensor(c.a) / torch.as_tensor(c.s).clamp_min(1e-3) ** 2
+        # -|x - a e_k|^2 / (2 s^2), without the terms that do not depend on k.
+        return (expand(ratio, x_t) * x_t).clamp(-50, 50)
+
+
+@dataclass(frozen=True)
+class VP(GaussianPath):
+    """Variance preserving: a^2 + s^2 = 1, a = exp(-u^2 (b1 - b0) / 4 - u b0 / 2) with u = 1 - t.
+
+    Args:
+        beta_min: Noise rate b0 at the data end.
+        beta_max: Noise rate b1 at the noise end. With b1 = 1 (GDSS) signal is left at t = 0: a(0) = .76.
+    """
+
+    beta_min: float = 0.1
+    beta_max: float = 20.0
+
+    def log_a(self, u: Tensor) -> Tensor:
+        """Log of a at u = 1 - t."""
+        return -(u**2) * (self.beta_max - self.beta_min) / 4 - u * self.beta_min / 2
+
+    def beta(self, u: Tensor) -> Tensor:
+        """Noise rate at u = 1 - t."""
+        return self.beta_min + u * (self.beta_max - self.beta_min)
+
+    def coefficients(self, t: Tensor) -> Coefficients:
+        u = 1 - t
+        log_a, beta = self.log_a(u), self.beta(u)
+        a, s = log_a.exp(), (-torch.expm1(2 * log_a)).sqrt()
+        return Coefficients(a, s, a * beta / 2, -(a**2) * beta / (2 * s))
+
+    def time(self, log_snr: Tensor) -> Tensor:
+        return self._time_of_log_a(0.5 * F.logsigmoid(log_snr))
+
+    def _time_of_log_a(self, log_a: Tensor) -> Tensor:
+        half = self.beta_min / 2
+        root = (half**2 - (self.beta_max - self.beta_min) * log_a).sqrt()
+        return 1 + 2 * log_a / (half + root)
+
+
+@dataclass(frozen=True)
+class SubVP(VP):
+    """Sub-variance preserving: a as in `VP`, s = 1 - a^2."""
+
+    def coefficients(self, t: Tensor) -> Coefficients:
+        u = 1 - t
+        log_a, beta = self.log_a(u), self.beta(u)
+        a, s = log_a.exp(), -torch.expm1(2 * log_a)
+        return Coefficients(a, s, a * beta / 2, -(a**2) * beta)
+
+    def time(self, log_snr: Tensor) -> Tensor:
+        # a / s = q with s = 1 - a^2 is q a^2 + a - q = 0.
+        inverse = (-log_snr / 2).exp()
+        a = 2 / (inverse + (inverse**2 + 4).sqrt())
+        return self._time_of_log_a(a.log())
+
+
+@dataclass(frozen=True)
+class VE(GaussianPath):
+    """Variance exploding: a = 1, s = sigma_min (sigma_max / sigma_min)^(1 - t); noise sigma_min is left at t = 1.
+
+    Args:
+        sigma_min: Noise at the data end, > 0.
+        sigma_max: Noise at the noise end; generation starts from N(0, sigma_max^2).
+    """
+
+    sigma_min: float = 0.01
+    sigma_max: float = 50.0
+
+    @property
+    def prior_scale(self) -> float:
+        return self.sigma_max
+
+    def coefficients(self, t: Tensor) -> Coefficients:
+        rate = math.log(self.sigma_max / self.sigma_min)
+        s = self.sigma_min * ((1 - t) * rate).exp()
+        return Coefficients(torch.ones_like(t), s, torch.zeros_like(t), -rate * s)
+
+    def time(self, log_snr: Tensor) -> Tensor:
+        rate = math.log(self.sigma_max / self.sigma_min)
+        return 1 - (-log_snr / 2 - math.log(self.sigma_min)) / rate
+
+
+@dataclass(frozen=True)
+class Cosine(GaussianPath):
+    """Trigonometric: a = sin(pi t / 2), s = cos(pi t / 2)."""
+
+    def coefficients(self, t: Tensor) -> Coefficients:
+        half = math.pi / 2
+        # cos(x) as sin(pi/2 - x): exactly zero at the data end.
+        a, s = (half * t).sin(), (half * (1 - t)).sin()
+        return Coefficients(a, s, half * s, -half * a)
+
+    def time(self, log_snr: Tensor) -> Tensor:
+        return (log_snr / 2).exp().atan() * 2 / math.pi
+
+
+@dataclass(frozen=True)
+class Linear(GaussianPath):
+    """Linear (rectified flow, conditional optimal transport): a = t, s = 1 - t."""
+
+    def coefficients(self, t: Tensor) -> Coefficients:
+        one = torch.ones_like(t)
+        return Coefficients(t, 1 - t, one, -one)
+
+    def time(self, log_snr: Tensor) -> Tensor:
+        return torch.sigmoid(log_snr / 2)

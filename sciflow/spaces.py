@@ -1,0 +1,120 @@
+"""Spaces: where a component lives, how noise looks there, and how to move, compare and project.
+
+Masks act here and nowhere else: noise, projections and moves are zero on padding.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from .shapes import expand
+from .streams import Streams
+
+
+@lru_cache(maxsize=256)
+def pair_index(nodes: int, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
+    """Indices (i, j) with i > j of all unordered pairs of `nodes` nodes, int64 ``[P]`` each, P = nodes (nodes - 1) / 2.
+
+    The order is (1,0), (2,0), (2,1), (3,0), ...: the first n (n - 1) / 2 pairs belong to the first n nodes, so padding
+    with nodes only appends pairs.
+    """
+    i, j = torch.tril_indices(nodes, nodes, -1, device=device)
+    return i, j
+
+
+class Space(ABC):
+    """A space of tensors ``[B, ...]``."""
+
+    @abstractmethod
+    def noise(
+        self, shape: Sequence[int], streams: Streams, mask: Tensor | None, dtype: torch.dtype
+    ) -> Tensor:
+        """Draw the standard noise of the space.
+
+        Args:
+            shape: Shape of one sample (without B).
+            streams: Random streams of the batch.
+            mask: Mask of the component, or None.
+            dtype: Floating-point type of the result.
+
+        Returns:
+            Noise ``[B, *shape]``, zero on padding.
+        """
+
+    def project(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Return the nearest point of the space, zero on padding."""
+        return x if mask is None else x * expand(mask, x).to(x.dtype)
+
+    def move(self, x: Tensor, step: Tensor) -> Tensor:
+        """Return the point reached from `x` by the tangent vector `step`."""
+        return x + step
+
+    def difference(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the tangent vector that moves `y` to `x`."""
+        return x - y
+
+    def dimension(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Number of free coordinates of each sample, float ``[B]``."""
+        real = torch.ones_like(x) if mask is None else expand(mask, x).to(x.dtype).expand_as(x)
+        return real.flatten(1).sum(1)
+
+
+@dataclass(frozen=True)
+class Euclidean(Space):
+    """Real vectors; the standard noise is N(0, I)."""
+
+    def noise(
+        self, shape: Sequence[int], streams: Streams, mask: Tensor | None, dtype: torch.dtype
+    ) -> Tensor:
+        return self.project(streams.normal(shape, dtype), mask)
+
+
+@dataclass(frozen=True)
+class Symmetric(Space):
+    """Symmetric matrices ``[B, N, N]`` with zero diagonal; the standard noise is N(0, 1) on each unordered pair."""
+
+    def noise(
+        self, shape: Sequence[int], streams: Streams, mask: Tensor | None, dtype: torch.dtype
+    ) -> Tensor:
+        nodes = shape[-1]
+        i, j = pair_index(nodes, streams.index.device)
+        pairs = streams.normal((i.shape[0],), dtype)
+        x = pairs.new_zeros(pairs.shape[0], nodes, nodes)
+        x[:, i, j] = pairs
+        x[:, j, i] = pairs
+        return super().project(x, mask)
+
+    def project(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        x = (x + x.transpose(-1, -2)) / 2
+        x = x - torch.diag_embed(x.diagonal(dim1=-2, dim2=-1))
+        return super().project(x, mask)
+
+    def dimension(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        off = 1 - torch.eye(x.shape[-1], dtype=x.dtype, device=x.device).expand_as(x)
+        return super().project(off, mask).flatten(1).sum(1) / 2
+
+
+@dataclass(frozen=True)
+class Categorical(Space):
+    """Labels 0 .. classes - 1, int64 ``[B, ...]``; the standard noise is uniform over the classes.
+
+    Args:
+        classes: Number of classes K of the data; a path may add states of its own (a mask) above them.
+    """
+
+    classes: int
+
+    def noise(
+        self, shape: Sequence[int], streams: Streams, mask: Tensor | None, dtype: torch.dtype
+    ) -> Tensor:
+        labels = (streams.uniform(shape, dtype) * self.classes).long()
+        return self.project(labels, mask)
+
+    def dimension(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        return super().dimension(x.float(), mask)
