@@ -14,33 +14,13 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from .errors import SciflowError
 from .learning.trainer import Dataset
-from .state import State
+from .state import Frame, State
 from .streams import Streams
 from .system import System
-
-
-@dataclass(frozen=True)
-class Frame:
-    """What generation fills: shapes, masks and conditions of one batch.
-
-    Args:
-        shapes: Shape of one sample (without B) of each component.
-        masks: Masks of the state.
-        condition: Condition of the state.
-    """
-
-    shapes: Mapping[str, Sequence[int]]
-    masks: Mapping[str, Tensor] = field(default_factory=dict)
-    condition: Mapping[str, Tensor] = field(default_factory=dict)
-
-    def to(self, device: torch.device | str) -> Frame:
-        """Move masks and conditions."""
-        masks = {k: v.to(device) for k, v in self.masks.items()}
-        return Frame(self.shapes, masks, {k: v.to(device) for k, v in self.condition.items()})
 
 
 @dataclass(frozen=True)
@@ -104,7 +84,9 @@ class Adapter(ABC):
 
     @classmethod
     @abstractmethod
-    def from_data(cls, data: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Adapter, Dataset]:
+    def from_data(
+        cls, data: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> tuple[Adapter, Dataset]:
         """Make an adapter for data, finding in it what must be found, and the data set to train on.
 
         Args:
@@ -231,7 +213,9 @@ def check(adapter: Adapter, objects: Sequence[Any], same: Any = None, atol: floa
     promise(again.config() == adapter.config(), "from_config(config()) is the same adapter")
     for name, component in system.items():
         projected = component.space.project(state[name], state.mask(name))
-        promise(torch.equal(projected, state[name]), f"clean {name} lies in its space, zero on padding")
+        promise(
+            torch.equal(projected, state[name]), f"clean {name} lies in its space, zero on padding"
+        )
 
     torch.manual_seed(0)
     network = adapter.network().eval()

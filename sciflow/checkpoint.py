@@ -34,7 +34,10 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         os.replace(partial, path)
     except OSError as error:
         raise expected(
-            str(path), error.strerror or str(error), "a place that can be written", "choose another"
+            str(path),
+            error.strerror or str(error),
+            "a place that can be written",
+            "choose another",
         ) from None
     finally:
         partial.unlink(missing_ok=True)
@@ -114,4 +117,6 @@ def load_into(module: Any, tensors: Mapping[str, Tensor], source: str) -> None:
 
 def _first(names: Iterable[str], count: int = 3) -> str:
     names = list(names)
-    return ", ".join(names[:count]) + (f" and {len(names) - count} more" if len(names) > count else "")
+    return ", ".join(names[:count]) + (
+        f" and {len(names) - count} more" if len(names) > count else ""
+    )

@@ -92,7 +92,9 @@ def load(name: str | Path) -> Model:
         if str(name) not in shipped:
             if folder.exists():
                 raise expected(
-                    str(name), "a place without model.json", "the folder of a model or a shipped name"
+                    str(name),
+                    "a place without model.json",
+                    "the folder of a model or a shipped name",
                 )
             raise unknown("model", str(name), shipped)
         folder = shipped[str(name)]
@@ -107,7 +109,9 @@ def load(name: str | Path) -> Model:
             "model written by sciflow; copy or download it again"
         ) from None
     if version != FORMAT:
-        raise expected(str(folder), f"model format {version}", f"format {FORMAT}", "update sciflow")
+        raise expected(
+            str(folder), f"model format {version}", f"format {FORMAT}", "update sciflow"
+        )
     tensors, _ = checkpoint.load(folder / "model.safetensors")
     network = adapter.network()
     checkpoint.load_into(network, tensors, str(folder / "model.safetensors"))

@@ -8,6 +8,7 @@ its condition is what the network may look at and nobody moves.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -90,6 +91,26 @@ class State(Mapping[str, Tensor]):
 
     def _parts(self) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
         return self._fields, self.masks, self.condition
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What generation fills: shapes, masks and conditions of one batch.
+
+    Args:
+        shapes: Shape of one sample (without B) of each component.
+        masks: Masks of the state.
+        condition: Condition of the state.
+    """
+
+    shapes: Mapping[str, Sequence[int]]
+    masks: Mapping[str, Tensor] = field(default_factory=dict)
+    condition: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def to(self, device: torch.device | str) -> Frame:
+        """Move masks and conditions."""
+        masks = {k: v.to(device) for k, v in self.masks.items()}
+        return Frame(self.shapes, masks, {k: v.to(device) for k, v in self.condition.items()})
 
 
 def concatenate(states: Sequence[State]) -> State:

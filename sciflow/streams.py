@@ -65,7 +65,12 @@ class Streams:
 
     @classmethod
     def range(
-        cls, seed: int, start: int, count: int, purpose: str = "", device: torch.device | str = "cpu"
+        cls,
+        seed: int,
+        start: int,
+        count: int,
+        purpose: str = "",
+        device: torch.device | str = "cpu",
     ) -> Streams:
         """Streams of the samples start, start + 1, ..., start + count - 1."""
         return cls(seed, torch.arange(start, start + count, device=device), purpose)

@@ -143,9 +143,7 @@ class System(Mapping[str, Component]):
             number. ``"sample"``: the sum over the elements of a sample, halved, averaged over the batch (GDSS).
     """
 
-    def __init__(
-        self, components: Mapping[str, Component], reduction: str = "element"
-    ) -> None:
+    def __init__(self, components: Mapping[str, Component], reduction: str = "element") -> None:
         if not components:
             raise expected("components of a system", {}, "at least one")
         if reduction not in ("element", "sample"):

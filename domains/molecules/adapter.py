@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sciflow.adapter import Adapter, Frame, Read
+from sciflow.adapter import Adapter, Read
 from sciflow.errors import SciflowError, expected, unknown
 from sciflow.spaces import pair_index
-from sciflow.state import State
+from sciflow.state import Frame, State
 from sciflow.streams import Streams
 from sciflow.system import System
 

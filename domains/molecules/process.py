@@ -140,7 +140,10 @@ class Process:
         if self.form == "labels":
             return {"atoms": (nodes,), "bonds": (pairs,)}
         atoms = (nodes, len(self.atom_frequencies))
-        return {"atoms": atoms, "bonds": (nodes, nodes) if self.form == "adjacency" else (pairs, 4)}
+        return {
+            "atoms": atoms,
+            "bonds": (nodes, nodes) if self.form == "adjacency" else (pairs, 4),
+        }
 
     def masks(self, sizes: Tensor, nodes: int) -> dict[str, Tensor]:
         """Masks of graphs with the given numbers of atoms (int64 ``[B]``), padded to `nodes`."""

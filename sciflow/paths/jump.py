@@ -94,9 +94,7 @@ class Jump(Path):
         weights = self.posterior_probabilities(x_t, ends.x1, now, then)
         return space.project(streams.categorical(weights), mask)
 
-    def posterior_probabilities(
-        self, x_t: Tensor, p1: Tensor, now: float, then: float
-    ) -> Tensor:
+    def posterior_probabilities(self, x_t: Tensor, p1: Tensor, now: float, then: float) -> Tensor:
         """Law of x_s given x_t and the believed law of the data.
 
         Args:

@@ -85,9 +85,7 @@ def to_ends(nodes: Tensor) -> tuple[Tensor, Tensor]:
 
 def from_ends(pairs: Tensor, nodes: int) -> Tensor:
     """Sum over the pairs that end in each node: ``[P, B, F]`` to ``[N, B, F]``."""
-    first, second = (
-        _selection(k, nodes, pairs.device, pairs.dtype) for k in ("first", "second")
-    )
+    first, second = (_selection(k, nodes, pairs.device, pairs.dtype) for k in ("first", "second"))
     return ((first + second).t() @ pairs.flatten(1)).view(nodes, *pairs.shape[1:])
 
 
@@ -305,5 +303,7 @@ class GraphTransformer(nn.Module):
 
 def _channels(x: Tensor, states: int, dtype: torch.dtype) -> Tensor:
     """One-hot vectors of labels, or the vectors as they are: ``[elements, B, states]``."""
-    one_hot = x if x.is_floating_point() else x.unsqueeze(-1) == torch.arange(states, device=x.device)
+    one_hot = (
+        x if x.is_floating_point() else x.unsqueeze(-1) == torch.arange(states, device=x.device)
+    )
     return one_hot.transpose(0, 1).to(dtype)

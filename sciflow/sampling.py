@@ -1,0 +1,82 @@
+"""The sampling loop: one for every system, solver, grid and hook."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+
+from .grids import Grid
+from .hooks.base import Hook
+from .paths.base import Ends
+from .solvers.base import Solver
+from .state import Frame, State
+from .streams import Streams
+from .system import Network, System
+
+
+def sample(
+    system: System,
+    network: Network,
+    frame: Frame,
+    streams: Streams,
+    *,
+    solver: Solver,
+    grid: Grid,
+    steps: int,
+    hooks: Sequence[Hook] = (),
+    start: State | None = None,
+    record: Callable[[float, State], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> State:
+    """Generate one batch of samples.
+
+    Args:
+        system: The system.
+        network: The network, in evaluation mode.
+        frame: Shapes, masks and condition of the batch.
+        streams: Random streams of the batch, on the device of the network.
+        solver: How to move.
+        grid: Where to stop.
+        steps: Number of steps.
+        hooks: What changes the run from outside, in order.
+        start: State at t = 0; None draws it.
+        record: Called with the time and the state at every knot.
+        progress: Called with the number of steps done and of all steps.
+        dtype: Floating-point type of continuous components.
+
+    Returns:
+        The state at t = 1.
+
+    Raises:
+        SciflowError: The solver or the grid cannot treat the system.
+    """
+    solver.check(system)
+    plan = solver.plan(system, grid.knots(steps, system))
+    for hook in hooks:
+        network = hook.network(network)
+
+    def predict(state: State, t: float) -> Mapping[str, Ends]:
+        times = torch.full((state.batch_size,), t, dtype=dtype, device=state.device)
+        ends: Mapping[str, Ends] = system.predict(network, state, times)
+        for hook in hooks:
+            ends = hook.ends(system, state, t, ends)
+        return ends
+
+    with torch.inference_mode():
+        state = start
+        if state is None:
+            state = system.prior(frame.shapes, streams, frame.masks, frame.condition, dtype)
+        carry = solver.start()
+        for number in range(len(plan) + 1):
+            t = 0.0 if number == 0 else plan[number - 1].s
+            for hook in hooks:
+                state = hook.state(system, state, t, streams)
+            if record is not None:
+                record(t, state)
+            if progress is not None and number:
+                progress(number, len(plan))
+            if number < len(plan):
+                state, carry = solver.step(system, predict, state, plan[number], carry, streams)
+    return state

@@ -1,0 +1,108 @@
+"""The solver's contract: one step from t to s for the whole state, with one network call per stage.
+
+All components move together: freezing one while another moves would be first order whatever the scheme. The scalars of a
+step are computed once, on the host, in float64 (`plan`); what a multistep scheme remembers is an explicit
+carry, so that every hook composes with every solver.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from ..errors import SciflowError
+from ..paths.base import Ends
+from ..state import State
+from ..streams import Streams
+from ..system import System
+
+Predict = Callable[[State, float], Mapping[str, Ends]]
+"""Believed ends of every component, given a state and its time: one network call."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """Scalars of one step.
+
+    Args:
+        t: Time at the start.
+        s: Time at the end, s > t.
+        now: `Path.at(t)` of each component.
+        then: `Path.at(s)` of each component.
+        last: Whether s is the data end of the grid.
+        extra: What the solver adds to its plan.
+    """
+
+    t: float
+    s: float
+    now: Mapping[str, Any]
+    then: Mapping[str, Any]
+    last: bool
+    extra: Any = None
+
+
+class Solver(ABC):
+    """Abstract solver; a subclass is a frozen dataclass of its options."""
+
+    order: ClassVar[float]
+    """Order of convergence: of the end point for differential equations, of the law for stochastic schemes."""
+    calls: ClassVar[int]
+    """Network calls per step."""
+    jumps: ClassVar[bool] = False
+    """Whether it can move components on jump paths."""
+
+    def check(self, system: System) -> None:
+        """Refuse a system that this solver cannot treat.
+
+        Raises:
+            SciflowError: Names the solver, the component and the remedy.
+        """
+        for name, component in system.items():
+            if not component.path.continuous and not self.jumps:
+                raise SciflowError(
+                    f"solver {type(self).__name__}: got component {name!r} on a jump path, expected a path with a "
+                    "velocity or a score; use solver 'ancestral', which treats every path"
+                )
+
+    def plan(self, system: System, knots: Sequence[float]) -> list[Step]:
+        """Compute the scalars of all steps.
+
+        Args:
+            system: The system.
+            knots: Times from 0 to 1, increasing.
+        """
+        at = [{name: c.path.at(t) for name, c in system.items()} for t in knots]
+        return [
+            Step(knots[i], knots[i + 1], at[i], at[i + 1], last=i == len(knots) - 2)
+            for i in range(len(knots) - 1)
+        ]
+
+    def start(self) -> Any:
+        """Return the carry before the first step; None where there is nothing to remember."""
+        return None
+
+    @abstractmethod
+    def step(
+        self,
+        system: System,
+        predict: Predict,
+        state: State,
+        step: Step,
+        carry: Any,
+        streams: Streams,
+    ) -> tuple[State, Any]:
+        """Move the whole state from ``step.t`` to ``step.s``.
+
+        Args:
+            system: The system.
+            predict: Believed ends at a state and time; each use is one network call.
+            state: State at ``step.t``.
+            step: Scalars of the step.
+            carry: What the last step left.
+            streams: Random streams of the batch.
+
+        Returns:
+            The state at ``step.s`` and the new carry.
+        """
