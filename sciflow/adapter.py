@@ -8,7 +8,7 @@ conformance test that every adapter must pass.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -40,12 +40,20 @@ class Metrics(Protocol):
     """Metrics of a set of samples, each per sample and in total."""
 
     @property
-    def table(self) -> list[dict[str, Any]]:
-        """One row per sample."""
+    def table(self) -> Sequence[Any]:
+        """One row per sample: mappings, or dataclasses of plain values."""
         ...
 
     def summary(self) -> dict[str, Any]:
-        """Totals, JSON-able."""
+        """Totals, JSON-able; reports show two of its entries, both optional.
+
+        ``figures``: name to ``value``, and beside it ``label``, ``kind`` (``"share"``, ``"distance"``, ``"mean"``),
+        ``better`` (``"higher"``, ``"lower"``), ``over`` (the denominator), ``reference`` (the same figure of the reference),
+        ``floor`` (what two samples of the data are apart) and ``note``.
+
+        ``histograms``: name to ``unit``, ``bins``, ``generated``, ``reference`` (or None) and, where the heights are not
+        shares, ``kind`` ``"mean"``.
+        """
         ...
 
     def to_text(self) -> str:
@@ -70,6 +78,8 @@ class Adapter(ABC):
     """Name of the domain: the folder, the word on the command line."""
     suffixes: ClassVar[tuple[str, ...]]
     """File suffixes it reads and writes; the first is the default."""
+    data_files: ClassVar[tuple[str, ...]] = ("train",)
+    """Keys of ``[data]`` that name files; relative ones are taken from the folder of the configuration."""
 
     # -- configuration ---------------------------------------------------------------------------------------------
 
@@ -136,12 +146,18 @@ class Adapter(ABC):
 
     @classmethod
     @abstractmethod
-    def read(cls, path: str | Path, raw: bool = False) -> Read:
+    def read(
+        cls,
+        path: str | Path,
+        raw: bool = False,
+        progress: Callable[[int], object] | None = None,
+    ) -> Read:
         """Read objects from a file.
 
         Args:
             path: File with one of `suffixes`.
             raw: Keep objects that break the rules of the domain, as evaluation must.
+            progress: Called now and then with the number of objects since the last call.
 
         Raises:
             SciflowError: The file cannot be read or holds nothing.
@@ -163,8 +179,21 @@ class Adapter(ABC):
         objects: Sequence[Any],
         reference: Sequence[Any] | None = None,
         train: Sequence[Any] | None = None,
+        *,
+        unreadable: int = 0,
+        device: str = "cpu",
+        progress: Callable[[str, int, int], None] | None = None,
     ) -> Metrics:
-        """Judge samples, against reference data and the training data where given."""
+        """Judge samples, against reference data and the training data where given.
+
+        Args:
+            objects: Samples, as generated.
+            reference: Data to compare with, held out of training.
+            train: Data of training.
+            unreadable: Number of samples that could not even be read; they count as failures.
+            device: Device for metrics that run a network.
+            progress: Called with the name of a stage, and the steps done and in all.
+        """
 
     @classmethod
     @abstractmethod

@@ -19,6 +19,8 @@ from .errors import SciflowError, expected, unknown
 from .system import System
 
 FORMAT = 1
+CONFIG = "model.json"
+WEIGHTS = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,11 @@ class Model:
         """The system of components."""
         return self.adapter.system()
 
+    @property
+    def parameters(self) -> int:
+        """Number of parameters of the network."""
+        return sum(p.numel() for p in self.network.parameters())
+
     def save(self, folder: str | Path) -> Path:
         """Write the model to a folder; returns the folder.
 
@@ -74,10 +81,45 @@ class Model:
             "card": dict(self.card),
         }
         checkpoint.save(
-            folder / "model.safetensors", self.network.state_dict(), {"domain": self.adapter.name}
+            folder / WEIGHTS, self.network.state_dict(), {"domain": self.adapter.name}
         )
-        checkpoint.write_text(folder / "model.json", json.dumps(config, indent=1) + "\n")
+        checkpoint.write_text(folder / CONFIG, json.dumps(config, indent=1) + "\n")
         return folder
+
+
+def cards(domain: str | None = None) -> dict[str, dict[str, Any]]:
+    """What is known of the shipped models (of one domain), by name; no weights are read.
+
+    Each has ``domain``, ``folder``, ``sampling`` and the entries of its card; the one that a domain takes where none is
+    named has ``default`` true, else it is the first.
+    """
+    found = {}
+    for name, folder in registry.shipped(domain).items():
+        config = _read(folder)
+        found[name] = {
+            "domain": config["domain"],
+            "folder": str(folder),
+            "sampling": config.get("sampling", {}),
+            **config.get("card", {}),
+        }
+    return found
+
+
+def default(domain: str) -> str:
+    """Name of the shipped model that a domain takes where none is named.
+
+    Raises:
+        SciflowError: There is no such domain, or no model comes with it.
+    """
+    if domain not in registry.names():
+        raise unknown("domain", domain, registry.names())
+    found = cards(domain)
+    if not found:
+        raise expected(
+            f"models of {domain}", "none", "one that is shipped", "name a folder by --model, or train one"
+        )
+    marked = [name for name, card in found.items() if card.get("default")]
+    return (marked or list(found))[0]
 
 
 def load(name: str | Path) -> Model:
@@ -87,32 +129,54 @@ def load(name: str | Path) -> Model:
         SciflowError: There is no such model, or its files are damaged or do not fit together.
     """
     folder = Path(name)
-    if not (folder / "model.json").exists():
+    if not (folder / CONFIG).is_file():
         shipped = registry.shipped()
         if str(name) not in shipped:
+            wanted = "the folder of a model or a shipped name"
             if folder.exists():
-                raise expected(
-                    str(name),
-                    "a place without model.json",
-                    "the folder of a model or a shipped name",
-                )
+                raise expected(str(name), f"a place without {CONFIG}", wanted)
+            if not shipped:
+                raise expected("model", str(name), "the folder of a model (none are shipped)")
             raise unknown("model", str(name), shipped)
         folder = shipped[str(name)]
+    config = _read(folder)
     try:
-        config = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        version, domain = config["format"], config["domain"]
-        adapter = registry.adapter(domain).from_config(config["adapter"])
+        adapter = registry.adapter(config["domain"]).from_config(config["adapter"])
         sampling = Sampling(**config.get("sampling", {}))
-    except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
-        raise SciflowError(
-            f"{folder / 'model.json'}: got {type(error).__name__}: {error}, expected the configuration of a "
-            "model written by sciflow; copy or download it again"
-        ) from None
+        network = adapter.network()
+    except SciflowError as error:
+        raise SciflowError(f"{folder / CONFIG}: {error}") from None
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _damaged(folder, error) from None
+    weights = folder / WEIGHTS
+    tensors, header = checkpoint.load(weights)
+    if header.get("domain", config["domain"]) != config["domain"]:
+        raise expected(
+            str(weights), f"weights of domain {header['domain']}", f"weights of {config['domain']}"
+        )
+    checkpoint.load_into(network, tensors, str(weights))
+    return Model(
+        adapter, network.eval(), sampling, config.get("card", {}), folder.resolve().name
+    )
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        version = config["format"]
+        if not isinstance(config["domain"], str) or not isinstance(config["adapter"], dict):
+            raise TypeError("domain and adapter are not a name and a table")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(folder, error) from None
     if version != FORMAT:
         raise expected(
             str(folder), f"model format {version}", f"format {FORMAT}", "update sciflow"
         )
-    tensors, _ = checkpoint.load(folder / "model.safetensors")
-    network = adapter.network()
-    checkpoint.load_into(network, tensors, str(folder / "model.safetensors"))
-    return Model(adapter, network.eval(), sampling, config.get("card", {}), folder.name)
+    return config
+
+
+def _damaged(folder: Path, error: Exception) -> SciflowError:
+    return SciflowError(
+        f"{folder / CONFIG}: got {type(error).__name__}: {error}, expected the configuration of a model "
+        "written by sciflow; copy or download it again"
+    )

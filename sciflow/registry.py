@@ -1,59 +1,129 @@
-"""The registry: names of domains to their adapters.
+"""The registry: names of domains to their adapters, and the models that come with them.
 
 A domain is a folder ``sciflow/domains/<name>`` (in a checkout ``domains/<name>``), or a package of a third party under the
-entry-point group ``sciflow.domains``. Its ``__init__`` exposes ``ADAPTER``, a subclass of `Adapter`, and ``CARDS``, the
-folder with its shipped models.
+entry-point group ``sciflow.domains``. Its ``__init__`` exposes ``ADAPTER``, a subclass of `Adapter`. Beside it may lie
+``models/<model>/``, the shipped models, and ``examples.toml``, command lines for the help texts by verb. Names, models
+and examples are found without importing the domain, so they need none of its libraries.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import pkgutil
+import tomllib
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-from .adapter import Adapter
-from .errors import unknown
+from .errors import SciflowError, expected, unknown
+
+if TYPE_CHECKING:
+    from .adapter import Adapter
+
+GROUP = "sciflow.domains"
+
+
+@cache
+def _points() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=GROUP)}
 
 
 @cache
 def names() -> tuple[str, ...]:
     """Names of the domains that are installed, without importing them."""
-    folder = importlib.import_module("sciflow.domains")
-    found = {module.name for module in pkgutil.iter_modules(folder.__path__)}
-    return tuple(sorted(found | {point.name for point in entry_points(group="sciflow.domains")}))
+    folder = importlib.import_module(GROUP)
+    found = {module.name for module in pkgutil.iter_modules(folder.__path__) if module.ispkg}
+    return tuple(sorted(found | set(_points())))
 
 
 def module(name: str) -> ModuleType:
     """Import a domain.
 
     Raises:
-        SciflowError: There is no domain of this name.
+        SciflowError: There is no domain of this name, or a library that it needs is not installed.
     """
     if name not in names():
         raise unknown("domain", name, names())
-    for point in entry_points(group="sciflow.domains"):
-        if point.name == name:
-            return point.load()
-    return importlib.import_module(f"sciflow.domains.{name}")
+    try:
+        return _points()[name].load() if name in _points() else importlib.import_module(_place(name))
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] == "sciflow":
+            raise
+        raise SciflowError(
+            f"domain {name}: got no library {error.name!r}, expected it to be installed; do: "
+            f"pip install '.[{name}]' in a checkout of sciflow"
+        ) from error
 
 
 def adapter(name: str) -> type[Adapter]:
     """Adapter class of a domain.
 
     Raises:
-        SciflowError: There is no domain of this name.
+        SciflowError: There is no domain of this name, or a library that it needs is not installed.
     """
     return module(name).ADAPTER
 
 
-def shipped() -> dict[str, Path]:
-    """Folders of the models that come with the installed domains, by model name."""
+def adapters() -> dict[str, type[Adapter]]:
+    """Adapter classes of the domains whose libraries are installed, by name."""
     found = {}
     for name in names():
-        cards = Path(getattr(module(name), "CARDS", ""))
-        for path in sorted(cards.glob("*/model.json")) if cards.name else ():
+        try:
+            found[name] = adapter(name)
+        except SciflowError:
+            continue  # `sciflow doctor` tells what is missing
+    return found
+
+
+def adapter_of(path: str | Path, domain: str | None = None) -> type[Adapter]:
+    """Adapter class for a file, by its suffix (``.gz`` set aside) unless the domain is named.
+
+    Raises:
+        SciflowError: No domain, or more than one, reads such files.
+    """
+    if domain:
+        return adapter(domain)
+    name = Path(path).name.lower().removesuffix(".gz")
+    known = adapters()
+    fitting = [a for a in known.values() if name.endswith(a.suffixes)]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        which = " or ".join(a.name for a in fitting)
+        raise expected(str(path), f"a file of {which}", "one domain", "add --domain")
+    suffixes = sorted({suffix for a in known.values() for suffix in a.suffixes})
+    raise unknown(f"{path}: file type", Path(name).suffix, suffixes)
+
+
+def folder(name: str) -> Path | None:
+    """Folder of a domain, found without importing it; None where it has none."""
+    spec = importlib.util.find_spec(_place(name))
+    return Path(spec.origin).parent if spec and spec.origin else None
+
+
+def shipped(domain: str | None = None) -> dict[str, Path]:
+    """Folders of the models that come with the installed domains (or one of them), by model name."""
+    found = {}
+    for name in names() if domain is None else (domain,):
+        home = folder(name)
+        for path in sorted(home.glob("models/*/model.json")) if home else ():
             found[path.parent.name] = path.parent
     return found
+
+
+def examples(verb: str) -> list[str]:
+    """Command lines that the domains give as examples of a verb."""
+    found: list[str] = []
+    for name in names():
+        home = folder(name)
+        if home and (home / "examples.toml").is_file():
+            table: dict[str, Any] = tomllib.loads((home / "examples.toml").read_text("utf-8"))
+            found += table.get(verb, [])
+    return found
+
+
+def _place(name: str) -> str:
+    return _points()[name].module if name in _points() else f"{GROUP}.{name}"

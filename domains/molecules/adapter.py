@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -211,11 +211,16 @@ class Molecules(Adapter):
     # -- files, metrics, pictures ----------------------------------------------------------------------------------
 
     @classmethod
-    def read(cls, path: str | Path, raw: bool = False) -> Read:
+    def read(
+        cls,
+        path: str | Path,
+        raw: bool = False,
+        progress: Callable[[int], object] | None = None,
+    ) -> Read:
         """Read molecules from a ``.smi``, ``.csv`` or ``.sdf`` file."""
         from . import files
 
-        result = files.read(path, raw=raw)
+        result = files.read(path, raw=raw, progress=progress)
         return Read(result.mols, result.skipped)
 
     @classmethod
@@ -231,11 +236,22 @@ class Molecules(Adapter):
         objects: Sequence[Any],
         reference: Sequence[Any] | None = None,
         train: Sequence[Any] | None = None,
+        *,
+        unreadable: int = 0,
+        device: str = "cpu",
+        progress: Callable[[str, int, int], None] | None = None,
     ) -> Any:
         """Judge molecules (see `metrics.evaluate`)."""
         from .metrics import evaluate
 
-        return evaluate(objects, reference=reference, train=train)
+        return evaluate(
+            objects,
+            reference=reference,
+            train=train,
+            unreadable=unreadable,
+            device=device,
+            progress=progress,
+        )
 
     @classmethod
     def draw(cls, objects: Sequence[Any], path: str | Path) -> None:
