@@ -217,7 +217,7 @@ class Molecules(Adapter):
         raw: bool = False,
         progress: Callable[[int], object] | None = None,
     ) -> Read:
-        """Read molecules from a ``.smi``, ``.csv`` or ``.sdf`` file."""
+        """Read molecules from a ``.smi``, ``.csv`` or ``.sdf`` file, or a data set by name."""
         from . import files
 
         result = files.read(path, raw=raw, progress=progress)
@@ -297,7 +297,13 @@ class GraphDataset:
 def load_graphs(
     path: str | Path, vocabulary: Sequence[str] | None = None, max_atoms: int | None = None
 ) -> MolecularGraphs:
-    """Load encoded molecules, or encode a file of molecules, finding the vocabulary if none is given."""
+    """Load encoded molecules, or encode molecules, finding the vocabulary if none is given.
+
+    Args:
+        path: An encoded ``.safetensors`` file, a file of molecules, or the name of a data set (``qm9:train``).
+        vocabulary: Names of the atom types; molecules with others are left out.
+        max_atoms: Largest number of atoms; larger molecules are left out.
+    """
     if str(path).endswith(".safetensors"):
         return MolecularGraphs.load(path)
     mols = Molecules.read(path).objects

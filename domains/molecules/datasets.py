@@ -1,0 +1,140 @@
+"""The public data sets of the field, by name, with the split of GDSS: ``qm9``, ``zinc250k``.
+
+The files are not part of the package. Put them into the folder named by the environment variable SCIFLOW_DATA:
+
+| set | file, any of | held-out indices | licence |
+|---|---|---|---|
+| qm9 | ``qm9_smiles_props.csv.gz``, ``qm9.csv`` (MoleculeNet) | ``gdss_valid_idx_qm9.json``, ``valid_idx_qm9.json`` | CC0 |
+| zinc250k | ``zinc250k_smiles.csv.gz``, ``250k_rndm_zinc_drugs_clean_3.csv`` | ``gdss_valid_idx_zinc250k.json``, ``valid_idx_zinc250k.json`` | ZINC: free for research |
+
+``qm9:train`` and ``qm9:test`` name the two sides of the split. GDSS's QM9 indices are gdb numbers (1 .. 133885), those of
+ZINC250k row numbers (from 0).
+
+Reference: Ramakrishnan et al., Quantum chemistry structures and properties of 134 kilo molecules, Sci. Data 2014; Irwin et
+al., ZINC, J. Chem. Inf. Model. 2012; the split: Jo, Lee, Hwang, arXiv:2202.02514 (``data/valid_idx_*.json`` in their code).
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rdkit import Chem, rdBase
+
+from sciflow.errors import expected, unknown
+
+SPLITS = ("train", "test", "all")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a data set lies.
+
+    Args:
+        files: Accepted names of the table with a column ``smiles``.
+        split: Accepted names of the list of held-out indices.
+        key: Columns that hold the index, in order of preference; without one the row number from 0 counts.
+        url: Where the table comes from.
+        split_url: Where the split comes from.
+    """
+
+    files: tuple[str, ...]
+    split: tuple[str, ...]
+    key: tuple[str, ...]
+    url: str
+    split_url: str
+
+
+_GDSS = "https://raw.githubusercontent.com/harryjo97/GDSS/master/data/"
+
+SOURCES = {
+    "qm9": Source(
+        ("qm9_smiles_props.csv.gz", "qm9.csv", "qm9.csv.gz"),
+        ("gdss_valid_idx_qm9.json", "valid_idx_qm9.json"),
+        ("idx", "mol_id"),
+        "https://deepchemdata.s3-us-west-1.amazonaws.com/datasets/qm9.csv",
+        _GDSS + "valid_idx_qm9.json",
+    ),
+    "zinc250k": Source(
+        ("zinc250k_smiles.csv.gz", "250k_rndm_zinc_drugs_clean_3.csv"),
+        ("gdss_valid_idx_zinc250k.json", "valid_idx_zinc250k.json"),
+        (),
+        "https://raw.githubusercontent.com/aspuru-guzik-group/chemical_vae/master/models/"
+        "zinc_properties/250k_rndm_zinc_drugs_clean_3.csv",
+        _GDSS + "valid_idx_zinc250k.json",
+    ),
+}
+
+
+def is_name(text: str) -> bool:
+    """True for ``qm9``, ``qm9:train`` and the like."""
+    return text.partition(":")[0] in SOURCES
+
+
+def smiles(name: str) -> list[str]:
+    """Return the SMILES of a data set as its file has them.
+
+    Args:
+        name: ``<set>`` or ``<set>:<train|test|all>``.
+
+    Raises:
+        SciflowError: The name is unknown, or a file is missing.
+    """
+    kind, _, split = name.partition(":")
+    if kind not in SOURCES:
+        raise unknown("data set", kind, SOURCES)
+    split = split or "all"
+    if split not in SPLITS:
+        raise unknown(f"split of {kind}", split, SPLITS)
+    source = SOURCES[kind]
+    rows = _rows(find(source.files, source.url), source.key)
+    if split == "all":
+        return [text for _, text in rows]
+    with open(find(source.split, source.split_url)) as file:
+        listed = json.load(file)
+    held_out = {int(k) for k in (listed["valid_idxs"] if isinstance(listed, dict) else listed)}
+    return [text for number, text in rows if (number in held_out) == (split == "test")]
+
+
+def molecules(name: str) -> list[Chem.Mol]:
+    """Return a data set as molecules without stereochemistry, unparsable rows left out."""
+    found = []
+    with rdBase.BlockLogs():
+        for text in smiles(name):
+            mol = Chem.MolFromSmiles(text)
+            if mol is not None:
+                Chem.RemoveStereochemistry(mol)
+                found.append(mol)
+    return found
+
+
+def find(names: tuple[str, ...], url: str) -> Path:
+    """Return the first file of `names` in SCIFLOW_DATA or its subfolder ``molecules``.
+
+    Raises:
+        SciflowError: There is none; the message says where to get it.
+    """
+    root = os.environ.get("SCIFLOW_DATA")
+    for folder in (Path(root), Path(root) / "molecules") if root else ():
+        for name in names:
+            if (folder / name).is_file():
+                return folder / name
+    raise expected(
+        "SCIFLOW_DATA", root or "nothing", f"a folder with {names[0]}", f"download it from {url}"
+    )
+
+
+def _rows(path: Path, key: tuple[str, ...]) -> Iterator[tuple[int, str]]:
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rt", newline="") as file:
+        reader = csv.DictReader(file)
+        column = next((k for k in key if k in (reader.fieldnames or ())), None)
+        for number, row in enumerate(reader):
+            # MoleculeNet writes gdb_17 where others write 17.
+            index = int(row[column].removeprefix("gdb_")) if column else number
+            yield index, row["smiles"].strip()
