@@ -218,8 +218,10 @@ class Molecules(Adapter):
         progress: Callable[[int], object] | None = None,
     ) -> Read:
         """Read molecules from a ``.smi``, ``.csv`` or ``.sdf`` file, or a data set by name."""
-        from . import files
+        from . import datasets, files
 
+        if datasets.is_name(str(path)):
+            return Read(datasets.molecules(str(path)))
         result = files.read(path, raw=raw, progress=progress)
         return Read(result.mols, result.skipped)
 
