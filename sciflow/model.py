@@ -1,6 +1,7 @@
 """A model: an adapter, its system, a trained network, how to sample it, and its card.
 
-On disk a model is a folder with ``model.json`` (configuration and card, plain text) and ``model.safetensors`` (weights).
+On disk a model is a folder with ``model.json`` (configuration and card, plain text) and
+``model.safetensors`` (weights).
 """
 
 from __future__ import annotations
@@ -80,9 +81,7 @@ class Model:
             "sampling": asdict(self.sampling),
             "card": dict(self.card),
         }
-        checkpoint.save(
-            folder / WEIGHTS, self.network.state_dict(), {"domain": self.adapter.name}
-        )
+        checkpoint.save(folder / WEIGHTS, self.network.state_dict(), {"domain": self.adapter.name})
         checkpoint.write_text(folder / CONFIG, json.dumps(config, indent=1) + "\n")
         return folder
 
@@ -90,8 +89,8 @@ class Model:
 def cards(domain: str | None = None) -> dict[str, dict[str, Any]]:
     """What is known of the shipped models (of one domain), by name; no weights are read.
 
-    Each has ``domain``, ``folder``, ``sampling`` and the entries of its card; the one that a domain takes where none is
-    named has ``default`` true, else it is the first.
+    Each has ``domain``, ``folder``, ``sampling`` and the entries of its card; the one that a
+    domain takes where none is named has ``default`` true, else it is the first.
     """
     found = {}
     for name, folder in registry.shipped(domain).items():
@@ -116,7 +115,10 @@ def default(domain: str) -> str:
     found = cards(domain)
     if not found:
         raise expected(
-            f"models of {domain}", "none", "one that is shipped", "name a folder by --model, or train one"
+            f"models of {domain}",
+            "none",
+            "one that is shipped",
+            "name a folder by --model, or train one",
         )
     marked = [name for name, card in found.items() if card.get("default")]
     return (marked or list(found))[0]
@@ -155,9 +157,7 @@ def load(name: str | Path) -> Model:
             str(weights), f"weights of domain {header['domain']}", f"weights of {config['domain']}"
         )
     checkpoint.load_into(network, tensors, str(weights))
-    return Model(
-        adapter, network.eval(), sampling, config.get("card", {}), folder.resolve().name
-    )
+    return Model(adapter, network.eval(), sampling, config.get("card", {}), folder.resolve().name)
 
 
 def _read(folder: Path) -> dict[str, Any]:
@@ -177,6 +177,6 @@ def _read(folder: Path) -> dict[str, Any]:
 
 def _damaged(folder: Path, error: Exception) -> SciflowError:
     return SciflowError(
-        f"{folder / CONFIG}: got {type(error).__name__}: {error}, expected the configuration of a model "
-        "written by sciflow; copy or download it again"
+        f"{folder / CONFIG}: got {type(error).__name__}: {error}, expected the configuration of "
+        "a model written by sciflow; copy or download it again"
     )

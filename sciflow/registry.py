@@ -1,9 +1,10 @@
 """The registry: names of domains to their adapters, and the models that come with them.
 
-A domain is a folder ``sciflow/domains/<name>`` (in a checkout ``domains/<name>``), or a package of a third party under the
-entry-point group ``sciflow.domains``. Its ``__init__`` exposes ``ADAPTER``, a subclass of `Adapter`. Beside it may lie
-``models/<model>/``, the shipped models, and ``examples.toml``, command lines for the help texts by verb. Names, models
-and examples are found without importing the domain, so they need none of its libraries.
+A domain is a folder ``sciflow/domains/<name>`` (in a checkout ``domains/<name>``), or a package of
+a third party under the entry-point group ``sciflow.domains``. Its ``__init__`` exposes
+``ADAPTER``, a subclass of `Adapter`. Beside it may lie ``models/<model>/``, the shipped models,
+and ``examples.toml``, command lines for the help texts by verb. Names, models and examples are
+found without importing the domain, so they need none of its libraries.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ def module(name: str) -> ModuleType:
     if name not in names():
         raise unknown("domain", name, names())
     try:
-        return _points()[name].load() if name in _points() else importlib.import_module(_place(name))
+        return (
+            _points()[name].load() if name in _points() else importlib.import_module(_place(name))
+        )
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] == "sciflow":
             raise
@@ -105,7 +108,7 @@ def folder(name: str) -> Path | None:
 
 
 def shipped(domain: str | None = None) -> dict[str, Path]:
-    """Folders of the models that come with the installed domains (or one of them), by model name."""
+    """Folders of the models that come with the installed domains, or one of them, by name."""
     found = {}
     for name in names() if domain is None else (domain,):
         home = folder(name)

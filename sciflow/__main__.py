@@ -1,0 +1,5 @@
+"""``python -m sciflow``: the command line."""
+
+from .cli import main
+
+main()

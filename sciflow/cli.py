@@ -1,0 +1,387 @@
+"""The command line: thin verbs over `runtime`.
+
+A mistake of the user is one line on standard error and exit code 2; an interruption ends with
+130; anything else keeps its traceback. What a verb needs is imported when it runs, so that help is
+quick.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from . import __version__, registry
+from .errors import SciflowError, expected, unknown
+
+if TYPE_CHECKING:
+    from .model import Model
+
+INTERRUPTED = 130
+WRONG = 2
+
+app = typer.Typer(
+    name="sciflow",
+    help="Generative learning for science: new samples, their worth, and models of your own.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def _foot(verb: str, *general: str) -> str:
+    """Examples at the foot of a help text: the domains' own, then the general ones."""
+    lines = [*registry.examples(verb), *general]
+    return "Examples:\n\n" + "\n\n".join("  " + line.replace("[", r"\[") for line in lines)
+
+
+def main() -> None:
+    """Run the command line with the arguments of the process."""
+    # The base of all errors of usage, wherever a version of typer keeps it.
+    usage: Any = typer.BadParameter.mro()[2]
+    try:
+        code = app(prog_name="sciflow", standalone_mode=False)
+    except SciflowError as error:
+        _end(str(error))
+    except usage as error:
+        text = _usage(error)
+        sys.exit(WRONG) if text is None else _end(text)
+    except (KeyboardInterrupt, typer.Abort):
+        print("interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _usage(error: Any) -> str | None:
+    """The error of usage on one line; None where help was printed in its place."""
+    if not error.format_message():
+        return None
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "sciflow"
+    text = error.format_message().replace("\n", " ").rstrip(".")
+    return f"{text}; see {command} --help"
+
+
+def _end(message: str) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(WRONG)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"sciflow {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _sciflow(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Version, and end.")
+    ] = False,
+) -> None:
+    pass
+
+
+# -- words that verbs share -------------------------------------------------------------------
+
+_CHOICE = "NAME[:KEY=VALUE,...]"
+_OWN = "Default: the model's own."
+_NAMES = ", ".join(registry.names())
+Domain = Annotated[str, typer.Argument(metavar="DOMAIN", help=f"One of: {_NAMES}.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")]
+File = Annotated[Path, typer.Argument(metavar="FILE", help="Samples, or a folder of generate.")]
+Against = Annotated[Path | None, typer.Option(help="Data to compare with, held out of training.")]
+Train = Annotated[Path | None, typer.Option(help="Data of training: novelty and noise floors.")]
+
+
+@app.command(
+    epilog=_foot(
+        "generate", "sciflow generate DOMAIN --model runs/mine -n 10 --steps 50 --seed 7 -o folder"
+    )
+)
+def generate(
+    domain: Domain,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", help="File (the suffix is its format), or a folder for everything."
+        ),
+    ],
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Name of a shipped model, or a folder.")
+    ] = None,
+    number: Annotated[int, typer.Option("--number", "-n", min=1, help="How many.")] = 100,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same samples.")] = 0,
+    steps: Annotated[int | None, typer.Option(help="Default: the model's own.")] = None,
+    solver: Annotated[str | None, typer.Option(metavar=_CHOICE, help=_OWN)] = None,
+    grid: Annotated[str | None, typer.Option(metavar=_CHOICE, help=_OWN)] = None,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", min=1, help="Samples at a time.")
+    ] = 250,
+    device: Device = "auto",
+    option: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="A wish in the domain's words.")
+    ] = None,
+    against: Against = None,
+    train: Train = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Tell the result as JSON.")] = False,
+) -> int:
+    """Make new samples.
+
+    A file is written batch by batch, so that Ctrl-C keeps what was made. A folder gets the
+    samples, metrics.json, their picture and page.html; with --against and --train the metrics
+    have something to compare with.
+    """
+    from .model import default, load
+    from .runtime import progress
+    from .runtime.evaluate import read
+    from .runtime.generate import Generation, produce
+    from .runtime.output import Output
+
+    adapter = registry.adapter(domain)
+    options = dict(_pair("--option", text) for text in option or ())
+    _exist(against, train)
+    with Output(output, adapter) as out:
+        if not out.folder and (against or train):
+            raise expected("--output", str(output), "a folder for metrics", "or call evaluate")
+        found = load(model or default(domain))
+        if found.adapter.name != domain:
+            other = found.adapter.name
+            raise expected(f"model {model}", f"a model of {other}", f"one of {domain}")
+        plan = Generation.of(
+            found,
+            number,
+            seed,
+            steps,
+            _choice(solver),
+            _choice(grid),
+            batch_size,
+            device,
+            options=options,
+        )
+        with progress.stages() as stage:
+            reference, known = (
+                read(adapter, path, progress=stage).objects if path else None
+                for path in (against, train)
+            )
+        with progress.samples(domain) as tell:
+            made, whole = produce(plan, out, tell)
+        if not whole:
+            kept = f"kept in {out.path}" if len(made) else "nothing written"
+            print(f"interrupted: {len(made)} of {number} {domain} made, {kept}", file=sys.stderr)
+        if len(made) and out.folder:
+            with progress.stages() as stage:
+                kind = str(plan.device)
+                metrics = made.metrics(reference, known, device=kind, progress=stage)
+            out.finish(made.objects, made.facts(), metrics)
+    if as_json:
+        print(json.dumps({**made.facts(), "output": str(out.path)}, indent=1))
+    elif whole:
+        print(f"{len(made)} {domain} in {made.seconds:.1f} s: {out.path}")
+    return 0 if whole else INTERRUPTED
+
+
+@app.command(epilog=_foot("evaluate", "sciflow evaluate DOMAIN folder --json numbers.json"))
+def evaluate(
+    domain: Domain,
+    file: File,
+    against: Against = None,
+    train: Train = None,
+    device: Device = "auto",
+    as_json: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the numbers here, too.")
+    ] = None,
+) -> None:
+    """Measure samples, against real data where it is given.
+
+    Samples are taken as they are; a row that cannot be read is named and counts as a failure.
+    """
+    from .checkpoint import write_text
+    from .runtime import progress
+    from .runtime.device import choose
+    from .runtime.evaluate import evaluate as judge
+
+    adapter = registry.adapter(domain)
+    _exist(file, against, train)
+    kind = str(choose(device))
+    if as_json is not None:
+        _ask(as_json)
+    with progress.stages() as stage:
+        found = judge(adapter, file, against, train, kind, stage)
+    for row, text, reason in found.read.skipped[:5]:
+        print(f"row {row} not read: {text!r}: {reason}", file=sys.stderr)
+    if len(found.read.skipped) > 5:
+        print(f"and {len(found.read.skipped) - 5} more rows not read", file=sys.stderr)
+    print(found.metrics.to_text())
+    if as_json is not None:
+        write_text(as_json, json.dumps(found.metrics.summary(), indent=1) + "\n")
+
+
+@app.command(
+    epilog=_foot(
+        "train",
+        "sciflow train run.toml",
+        "sciflow train run.toml --set recipe.steps=2000 --set folder=runs/short",
+    )
+)
+def train(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="What to train, and how.")],
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Replace a setting: recipe.steps=1000."),
+    ] = None,
+) -> int:
+    """Train a model; the same command again goes on where it stopped.
+
+    The folder of the run holds the checkpoint, log.csv and at the end the model, which generate
+    takes by --model.
+    """
+    from .runtime import progress
+    from .runtime.config import load
+    from .runtime.interruption import deferred
+    from .runtime.training import progress as look
+    from .runtime.training import run
+
+    settings = load(config, setting or ())
+    before = look(settings)
+    if before.finished:
+        print(f"already trained: {before.steps} steps in {settings.folder}; writing its model")
+    elif before.step:
+        print(f"going on at step {before.step} of {before.steps} in {settings.folder}")
+    every = settings.as_recipe().checkpoint_every
+    last = before.step
+    try:
+        with deferred() as ask, progress.training(before.step, before.steps, every) as tell:
+
+            def on_step(step: int, scalars: dict[str, float]) -> None:
+                nonlocal last
+                last = step
+                ask()
+                tell(step, scalars)
+
+            model = run(settings, on_step)
+    except KeyboardInterrupt:
+        saved = look(settings).step
+        kept = f"the checkpoint of step {saved} is in {settings.folder}"
+        kept += "; the same command goes on from there"
+        print(
+            f"interrupted at step {last}; {kept if saved else 'there is no checkpoint yet'}",
+            file=sys.stderr,
+        )
+        return INTERRUPTED
+    seconds = model.card["training"]["seconds"]
+    print(f"{model.name}: {before.steps} steps in {seconds:.0f} s of training: {settings.folder}")
+    return 0
+
+
+@app.command(epilog=_foot("show", "sciflow show folder -o page.html"))
+def show(
+    file: File,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The page to write: NAME.html.")],
+    domain: Annotated[
+        str | None, typer.Option(help="Where the suffix of the file does not tell.")
+    ] = None,
+    against: Against = None,
+    train: Train = None,
+) -> None:
+    """Lay samples out on one self-contained page: settings, metrics, pictures."""
+    from .runtime import progress
+    from .runtime.evaluate import show as lay_out
+
+    _exist(file, against, train)
+    with progress.stages() as stage:
+        print(lay_out(file, output, domain, against, train, stage))
+
+
+@app.command(epilog=_foot("models", "sciflow models", "sciflow models --json"))
+def models(
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, all that is known.")] = False,
+) -> None:
+    """List the shipped models: what they were trained on, and their measured numbers."""
+    from .model import cards
+    from .runtime.cards import text
+
+    found = cards()
+    print(json.dumps(found, indent=1) if as_json else text(found))
+
+
+@app.command("import", epilog=_foot("import", "sciflow import NAME weights.pth -o mine"))
+def import_(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Kind of foreign weights.")],
+    file: Annotated[Path, typer.Argument(help="The foreign file; it is read, never run.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the model.")],
+) -> None:
+    """Turn foreign weights into a model of ours."""
+    importers = {
+        word: function
+        for adapter in registry.adapters().values()
+        for word, function in adapter.importers().items()
+    }
+    if not importers:
+        raise expected("importer", name, "a domain that has one", "see sciflow doctor")
+    if name not in importers:
+        raise unknown("importer", name, importers)
+    _exist(file)
+    _ask(output / "model.json")
+    model: Model = importers[name](file)
+    model.save(output)
+    print(f"a model of {model.adapter.name}, {model.parameters:,} parameters: {output}")
+
+
+@app.command(epilog=_foot("doctor", "sciflow doctor", "sciflow doctor --json"))
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Tell versions, device, usable domains, and what is missing."""
+    from .runtime.doctor import examine, text
+
+    found = examine()
+    print(json.dumps(found, indent=1) if as_json else text(found))
+
+
+for _command in app.registered_commands:
+    # Help is wrapped to the terminal: the line breaks of a docstring's paragraph mean nothing.
+    _paragraphs = (getattr(_command.callback, "__doc__", None) or "").split("\n\n")
+    _command.help = "\n\n".join(" ".join(part.split()) for part in _paragraphs)
+
+
+# -- reading words ----------------------------------------------------------------------------
+
+
+def _pair(option: str, text: str) -> tuple[str, Any]:
+    from .runtime.config import toml_value
+
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise expected(option, text, "KEY=VALUE")
+    return key.strip(), toml_value(value)
+
+
+def _choice(text: str | None) -> str | dict[str, Any] | None:
+    """Read ``name`` or ``name:option=value,option=value``."""
+    if text is None or ":" not in text:
+        return text
+    name, _, options = text.partition(":")
+    return {"name": name, **dict(_pair(name, part) for part in options.split(",") if part)}
+
+
+def _exist(*paths: Path | None) -> None:
+    for path in paths:
+        if path is not None and not path.exists():
+            raise expected(str(path), "no such file", "a file that is there")
+
+
+def _ask(path: Path) -> None:
+    """Refuse a place that cannot be written, before any work."""
+    from .checkpoint import write_text
+
+    probe = path.with_name(f".{path.name}.probe")
+    write_text(probe, "")
+    probe.unlink(missing_ok=True)
+    if path.is_dir():
+        raise expected(str(path), "a folder", "a file")

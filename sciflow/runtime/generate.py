@@ -1,0 +1,325 @@
+"""Generation: n new objects from a model, batch by batch.
+
+Sample i is a function of (model, seed, i, solver, grid, steps) alone: the batch size, the number
+of samples and the device do not enter, up to rounding.
+"""
+
+from __future__ import annotations
+
+import base64
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .. import grids, solvers
+from ..adapter import Metrics
+from ..errors import expected, need
+from ..grids import Grid
+from ..hooks.base import Hook
+from ..model import Model, load
+from ..sampling import sample
+from ..solvers.base import Solver
+from ..streams import Streams
+from . import device as devices
+from .interruption import deferred
+from .output import Output
+from .provenance import provenance
+
+BATCH_SIZE = 250
+Choice = str | Mapping[str, Any] | None
+OnProgress = Callable[[float, int], None]
+"""Called with the number of samples made so far, parts of a batch included, and of all."""
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A generation about to run, with every setting checked. Made by `Generation.of`.
+
+    Args:
+        model: The model.
+        n: Number of samples.
+        seed: Seed.
+        steps: Number of steps.
+        solver: The solver.
+        grid: The time grid.
+        batch_size: Samples per batch.
+        device: Device.
+        hooks: Hooks into the sampling loop.
+        options: Wishes in the words of the domain.
+        chosen: Solver and grid as they were named.
+    """
+
+    model: Model
+    n: int
+    seed: int
+    steps: int
+    solver: Solver
+    grid: Grid
+    batch_size: int
+    device: torch.device
+    hooks: tuple[Hook, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    chosen: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        model: Model,
+        n: int = 100,
+        seed: int = 0,
+        steps: int | None = None,
+        solver: Choice = None,
+        grid: Choice = None,
+        batch_size: int = BATCH_SIZE,
+        device: str = "auto",
+        hooks: Sequence[Hook] = (),
+        options: Mapping[str, Any] | None = None,
+    ) -> Generation:
+        """Check the settings; what is left out is taken from the model.
+
+        Raises:
+            SciflowError: A setting is wrong, or does not suit the model.
+        """
+        for name, value in (("n", n), ("batch size", batch_size)):
+            if value < 1:
+                raise expected(name, value, "at least 1")
+        default = model.sampling
+        steps = default.steps if steps is None else steps
+        chosen = {"solver": solver or default.solver, "grid": grid or default.grid}
+        generation = cls(
+            model,
+            n,
+            seed,
+            steps,
+            solvers.make(chosen["solver"]),
+            grids.make(chosen["grid"]),
+            batch_size,
+            devices.choose(device),
+            tuple(hooks),
+            dict(options or {}),
+            chosen,
+        )
+        system = model.system
+        generation.solver.check(system)
+        generation.grid.knots(steps, system)
+        model.adapter.frame(Streams.range(seed, 0, 1, "sizes"), generation.options)
+        return generation
+
+    def settings(self) -> dict[str, Any]:
+        """The settings as plain values."""
+        return {
+            "n": self.n,
+            "seed": self.seed,
+            "steps": self.steps,
+            **self.chosen,
+            "batch_size": self.batch_size,
+            "device": devices.describe(self.device),
+            **({"options": dict(self.options)} if self.options else {}),
+            **({"hooks": [type(hook).__name__ for hook in self.hooks]} if self.hooks else {}),
+        }
+
+    def batches(self, progress: OnProgress | None = None) -> Iterator[list[Any]]:
+        """Make the samples; yields the objects of each batch as soon as they are there.
+
+        Args:
+            progress: Told how far it is.
+        """
+        adapter, system = self.model.adapter, self.model.system
+        network = self.model.network.eval().to(self.device)
+        for start in range(0, self.n, self.batch_size):
+            count = min(self.batch_size, self.n - start)
+            frame = adapter.frame(Streams.range(self.seed, start, count, "sizes"), self.options)
+
+            def tell(step: int, steps: int, start: int = start, count: int = count) -> None:
+                if progress is not None:
+                    progress(start + count * step / steps, self.n)
+
+            state = sample(
+                system,
+                network,
+                frame.to(self.device),
+                Streams.range(self.seed, start, count, "sampling", self.device),
+                solver=self.solver,
+                grid=self.grid,
+                steps=self.steps,
+                hooks=self.hooks,
+                progress=tell,
+            )
+            yield adapter.decode(state.to("cpu"))
+
+
+@dataclass(frozen=True)
+class Generated:
+    """New objects, and how they were made.
+
+    Args:
+        objects: The objects, exactly as generated: nothing repaired, nothing left out.
+        model: The model.
+        settings: How they were made (`Generation.settings`).
+        seconds: Time it took.
+        provenance: Versions, machine, date.
+    """
+
+    objects: list[Any]
+    model: Model
+    settings: Mapping[str, Any]
+    seconds: float
+    provenance: Mapping[str, Any] = field(default_factory=provenance)
+
+    def __len__(self) -> int:
+        return len(self.objects)
+
+    def facts(self) -> dict[str, Any]:
+        """All but the objects, as plain values."""
+        return {
+            "domain": self.model.adapter.name,
+            "model": self.model.name,
+            "made": len(self.objects),
+            "settings": dict(self.settings),
+            "seconds": round(self.seconds, 2),
+            "provenance": dict(self.provenance),
+        }
+
+    def metrics(
+        self,
+        reference: Sequence[Any] | str | Path | None = None,
+        train: Sequence[Any] | str | Path | None = None,
+        **options: Any,
+    ) -> Metrics:
+        """Judge the objects.
+
+        Args:
+            reference: Data to compare with, held out of training: objects or a file.
+            train: Data of training: objects or a file.
+            options: Further arguments of the adapter's `metrics`.
+        """
+        adapter = self.model.adapter
+
+        def known(data: Sequence[Any] | str | Path | None) -> Any:
+            return adapter.read(data).objects if isinstance(data, str | Path) else data
+
+        return adapter.metrics(self.objects, known(reference), known(train), **options)
+
+    def to_pandas(self) -> Any:
+        """Return a ``pandas.DataFrame`` with one row per object.
+
+        Raises:
+            SciflowError: pandas is not installed.
+        """
+        pandas = need("pandas", self.model.adapter.name)
+        rows = self.model.adapter.describe(self.objects)
+        return pandas.DataFrame([asdict(row) if is_dataclass(row) else dict(row) for row in rows])
+
+    def save(self, path: str | Path, reference: Any = None, train: Any = None) -> Path:
+        """Write the objects to a file, or to a folder with metrics, picture and page.
+
+        Args:
+            path: File with a suffix of the domain, or a folder.
+            reference: For a folder, data to compare with: objects or a file.
+            train: For a folder, data of training: objects or a file.
+
+        Returns:
+            The path.
+
+        Raises:
+            SciflowError: The suffix is unknown, or the place cannot be written.
+        """
+        with Output(path, type(self.model.adapter)) as output:
+            output.append(self.objects)
+            if output.folder:
+                output.finish(self.objects, self.facts(), self.metrics(reference, train))
+        return output.path
+
+    def _repr_html_(self) -> str:
+        name = self.model.name or self.model.adapter.name
+        text = f"<p>{len(self)} samples of {name} in {self.seconds:.1f} s</p>"
+        with tempfile.TemporaryDirectory() as folder:
+            picture = Path(folder) / "picture.svg"
+            self.model.adapter.draw(self.objects[:20], picture)
+            data = base64.b64encode(picture.read_bytes()).decode()
+        return f'{text}<img style="max-width:100%" src="data:image/svg+xml;base64,{data}">'
+
+
+def generate(
+    model: Model | str | Path,
+    n: int = 100,
+    seed: int = 0,
+    steps: int | None = None,
+    solver: Choice = None,
+    grid: Choice = None,
+    batch_size: int = BATCH_SIZE,
+    device: str = "auto",
+    hooks: Sequence[Hook] = (),
+    options: Mapping[str, Any] | None = None,
+    progress: OnProgress | None = None,
+) -> Generated:
+    """Make n new objects.
+
+    Args:
+        model: The model, its name or its folder.
+        n: Number of samples.
+        seed: Seed; the same seed gives the same sample i, whatever `n` and `batch_size`.
+        steps: Number of steps; None takes the model's own.
+        solver: Name of a solver, or a table with its name and options; None takes the model's own.
+        grid: Name of a time grid, or a table; None takes the model's own.
+        batch_size: Samples per batch.
+        device: ``auto``, ``cpu``, ``cuda`` ...
+        hooks: Hooks into the sampling loop.
+        options: Wishes in the words of the domain.
+        progress: Called with the number of samples made so far and of all.
+
+    Returns:
+        The objects and how they were made.
+
+    Raises:
+        SciflowError: A setting is wrong, or does not suit the model.
+    """
+    model = model if isinstance(model, Model) else load(model)
+    generation = Generation.of(
+        model, n, seed, steps, solver, grid, batch_size, device, hooks, options
+    )
+    started = time.perf_counter()
+    objects = [thing for batch in generation.batches(progress) for thing in batch]
+    return Generated(objects, model, generation.settings(), time.perf_counter() - started)
+
+
+def produce(
+    generation: Generation,
+    output: Output,
+    progress: OnProgress | None = None,
+) -> tuple[Generated, bool]:
+    """Make samples into an output, batch by batch; Ctrl-C ends it and keeps what was made.
+
+    Args:
+        generation: What to make.
+        output: Where to; opened.
+        progress: Told how far it is.
+
+    Returns:
+        What was made, and whether that is all.
+    """
+    objects: list[Any] = []
+    whole, started = True, time.perf_counter()
+    with deferred() as ask:
+
+        def tell(done: float, total: int) -> None:
+            ask()
+            if progress is not None:
+                progress(done, total)
+
+        try:
+            for batch in generation.batches(tell):
+                output.append(batch)
+                objects += batch
+        except KeyboardInterrupt:
+            whole = False
+    seconds = time.perf_counter() - started
+    return Generated(objects, generation.model, generation.settings(), seconds), whole
+
+
+__all__ = ["BATCH_SIZE", "Generated", "Generation", "generate", "produce"]
