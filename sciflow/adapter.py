@@ -145,6 +145,11 @@ class Adapter(ABC):
     # -- files, metrics, pictures ----------------------------------------------------------------------------------
 
     @classmethod
+    def knows(cls, name: str) -> bool:
+        """True where `name` is that of a data set, which `read` and ``[data]`` take in the place of a file."""
+        return False
+
+    @classmethod
     @abstractmethod
     def read(
         cls,
@@ -155,7 +160,7 @@ class Adapter(ABC):
         """Read objects from a file.
 
         Args:
-            path: File with one of `suffixes`.
+            path: File with one of `suffixes`, or the name of a data set.
             raw: Keep objects that break the rules of the domain, as evaluation must.
             progress: Called now and then with the number of objects since the last call.
 

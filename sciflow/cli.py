@@ -18,6 +18,7 @@ from . import __version__, registry
 from .errors import SciflowError, expected, unknown
 
 if TYPE_CHECKING:
+    from .adapter import Adapter
     from .model import Model
 
 INTERRUPTED = 130
@@ -95,8 +96,12 @@ _NAMES = ", ".join(registry.names())
 Domain = Annotated[str, typer.Argument(metavar="DOMAIN", help=f"One of: {_NAMES}.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")]
 File = Annotated[Path, typer.Argument(metavar="FILE", help="Samples, or a folder of generate.")]
-Against = Annotated[Path | None, typer.Option(help="Data to compare with, held out of training.")]
-Train = Annotated[Path | None, typer.Option(help="Data of training: novelty and noise floors.")]
+Against = Annotated[
+    str | None, typer.Option(metavar="DATA", help="Data to compare with, held out of training.")
+]
+Train = Annotated[
+    str | None, typer.Option(metavar="DATA", help="Data of training: novelty and noise floors.")
+]
 
 
 @app.command(
@@ -145,7 +150,7 @@ def generate(
 
     adapter = registry.adapter(domain)
     options = dict(_pair("--option", text) for text in option or ())
-    _exist(against, train)
+    _known(adapter, against, train)
     with Output(output, adapter) as out:
         if not out.folder and (against or train):
             raise expected("--output", str(output), "a folder for metrics", "or call evaluate")
@@ -207,7 +212,8 @@ def evaluate(
     from .runtime.evaluate import evaluate as judge
 
     adapter = registry.adapter(domain)
-    _exist(file, against, train)
+    _exist(file)
+    _known(adapter, against, train)
     kind = str(choose(device))
     if as_json is not None:
         _ask(as_json)
@@ -293,7 +299,7 @@ def show(
     from .runtime import progress
     from .runtime.evaluate import show as lay_out
 
-    _exist(file, against, train)
+    _exist(file)
     with progress.stages() as stage:
         print(lay_out(file, output, domain, against, train, stage))
 
@@ -370,10 +376,16 @@ def _choice(text: str | None) -> str | dict[str, Any] | None:
     return {"name": name, **dict(_pair(name, part) for part in options.split(",") if part)}
 
 
-def _exist(*paths: Path | None) -> None:
-    for path in paths:
-        if path is not None and not path.exists():
-            raise expected(str(path), "no such file", "a file that is there")
+def _exist(path: Path) -> None:
+    if not path.exists():
+        raise expected(str(path), "no such file", "a file that is there")
+
+
+def _known(adapter: type[Adapter], *data: str | None) -> None:
+    """Refuse data to compare with that are neither a file nor a name, before any work."""
+    for name in data:
+        if name is not None and not adapter.knows(name):
+            _exist(Path(name))
 
 
 def _ask(path: Path) -> None:

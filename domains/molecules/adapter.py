@@ -211,6 +211,13 @@ class Molecules(Adapter):
     # -- files, metrics, pictures ----------------------------------------------------------------------------------
 
     @classmethod
+    def knows(cls, name: str) -> bool:
+        """True for a data set by name, such as ``qm9:test``."""
+        from . import datasets
+
+        return datasets.is_name(name)
+
+    @classmethod
     def read(
         cls,
         path: str | Path,

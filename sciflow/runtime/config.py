@@ -14,7 +14,8 @@
     [sampling]   solver, grid, steps                   (`sciflow.model.Sampling`)
     [card]       whatever should be known about the model: name, licence, data ...
 
-Paths in the file are taken from its folder, paths given by ``--set`` from the present one.
+A relative file in ``[data]`` is taken from the folder of the configuration (one given by ``--set``, from
+the present folder), the folder of the run from the present one.
 """
 
 from __future__ import annotations
@@ -146,15 +147,15 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     config = check(table, str(path))
     typed = {".".join(keys) for keys, _ in given}
 
-    def place(name: str, value: str | Path) -> Path:
-        return (Path.cwd() if name in typed else path.resolve().parent) / value
-
-    data = dict(config.data)
-    for key in registry.adapter(config.domain).data_files:
-        if isinstance(data.get(key), str):
-            data[key] = str(place(f"data.{key}", data[key]))
+    data, adapter = dict(config.data), registry.adapter(config.domain)
+    for key in adapter.data_files:
+        value = data.get(key)
+        if isinstance(value, str) and not adapter.knows(value):
+            data[key] = str(
+                (Path.cwd() if f"data.{key}" in typed else path.resolve().parent) / value
+            )
     folder = config.folder if "folder" in table else Path("runs") / path.stem
-    return config.model_copy(update={"data": data, "folder": place("folder", folder)})
+    return config.model_copy(update={"data": data, "folder": folder})
 
 
 def check(table: Mapping[str, Any], source: str = "configuration") -> Config:
