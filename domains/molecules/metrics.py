@@ -160,15 +160,21 @@ class Metrics:
 
     def summary(self) -> dict[str, Any]:
         """Return the totals as plain dictionaries, lists and numbers, ready for JSON."""
+        from .report import described
+
         return {
             "generated": self.generated,
             "unreadable": self.unreadable,
             "reference": self.reference,
             "train": self.train,
-            "figures": {name: asdict(figure) for name, figure in self.figures.items()},
+            "figures": {
+                name: {**described(name), **asdict(figure)}
+                for name, figure in self.figures.items()
+            },
             "histograms": {
                 h.name: {
                     "unit": h.unit,
+                    "kind": "mean" if h.name == "rings" else "share",
                     "bins": list(h.bins),
                     "generated": list(h.generated),
                     "reference": None if h.reference is None else list(h.reference),

@@ -32,6 +32,18 @@ _LABELS = {
 }
 
 
+_HIGHER = ("valid", "connected", "unique", "novel")
+
+
+def described(name: str) -> dict[str, str]:
+    """Return the label, kind, direction and group of a figure, for reports."""
+    label, kind = _LABELS[name]
+    bare = name.removeprefix("gdss_")
+    better = "lower" if kind == "distance" else "higher" if bare.startswith(_HIGHER) else ""
+    group = "After correction, as GDSS measures." if name.startswith("gdss_") else ""
+    return {"label": label, "kind": kind, "better": better, "group": group}
+
+
 def _written(value: float | None, kind: str) -> str:
     if value is None:
         return "-"

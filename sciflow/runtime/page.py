@@ -151,7 +151,7 @@ def _histograms(summary: Mapping[str, Any]) -> Iterator[Section]:
         if histogram.get("reference") is not None:
             series["reference"] = histogram["reference"]
         percent = histogram.get("kind", "share") == "share"
-        caption = str(histogram.get("unit") or name)
+        caption = f"{name}: {histogram['unit']}" if histogram.get("unit") else str(name)
         blocks.append(
             Bars([str(b) for b in bins], series, caption[:1].upper() + caption[1:], percent)
         )

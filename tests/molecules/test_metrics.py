@@ -206,6 +206,7 @@ def test_summary_is_plain_json_and_text_is_aligned(measured: Metrics) -> None:
     summary = json.loads(json.dumps(measured.summary(), allow_nan=False))
     assert summary["generated"] == 10 and summary["unreadable"] == 2
     assert summary["figures"]["valid"] == {
+        "label": "valid as generated", "kind": "share", "better": "higher", "group": "",
         "value": 0.5, "over": 10, "reference": 1.0, "floor": None, "note": "",
     }  # fmt: skip
     assert summary["histograms"]["rings"]["bins"][-1] == "8+"
