@@ -11,7 +11,14 @@ from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .adapter import Adapter as Adapter
     from .errors import SciflowError as SciflowError
+    from .model import Model as Model
+    from .model import load as load
+    from .runtime.evaluate import evaluate as evaluate
+    from .runtime.generate import Generated as Generated
+    from .runtime.generate import generate as generate
+    from .sampling import sample as sample
     from .state import State as State
     from .streams import Streams as Streams
     from .system import Component as Component
@@ -20,24 +27,31 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "Adapter": "adapter",
     "SciflowError": "errors",
+    "Model": "model",
+    "load": "model",
+    "evaluate": "runtime.evaluate",
+    "Generated": "runtime.generate",
+    "generate": "runtime.generate",
+    "sample": "sampling",
     "State": "state",
     "Streams": "streams",
     "Component": "system",
     "System": "system",
 }
 
-__all__ = sorted(_HOME)  # noqa: PLE0605
+__all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def _rooms() -> set[str]:
-    return {module.name for module in iter_modules(__path__)}
+    return {room.name for room in iter_modules(__path__) if not room.name.startswith("_")}
 
 
 def __getattr__(name: str) -> object:
     if name in _HOME:
         value = getattr(import_module(f".{_HOME[name]}", __name__), name)
-    elif not name.startswith("_") and name in _rooms():
+    elif name in _rooms():
         value = import_module(f".{name}", __name__)
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

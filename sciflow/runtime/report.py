@@ -17,25 +17,31 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeGuard
 
-from ..errors import SciflowError, expected
+from ..checkpoint import write_text
+from ..errors import expected
 from .report_style import CSS
 
 Value = float | int | str | None
 """What a cell may hold; None and not-a-number are shown as a dash."""
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+_ARROW = {
+    "higher": ' <span class="better" title="higher is better">↑</span>',
+    "lower": ' <span class="better" title="lower is better">↓</span>',
+    "": "",
+}
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def number(value: Value, percent: bool = False) -> str:
-    """Return `value` as a reader wants it: three significant digits, grouped thousands, true powers of ten.
+    r"""Return `value` as a reader wants it: three significant digits, grouped thousands, true powers of ten.
 
     A share that is not whole never rounds up to 100 %: 0.9996 is 99.96 %.
 
     >>> number(0.12345), number(12345), number(0.9996, percent=True), number(None)
-    ('0.123', '12\\u202f345', '99.96\\u202f%', '–')
+    ('0.123', '12\u202f345', '99.96\u202f%', '–')
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
@@ -74,7 +80,7 @@ class Text(Block):
 
     text: str
 
-    def html(self) -> str:  # noqa: D102
+    def html(self) -> str:
         parts = (" ".join(part.split()) for part in self.text.split("\n\n"))
         return "".join(f"<p>{escape(part)}</p>" for part in parts if part)
 
@@ -85,7 +91,7 @@ class Code(Block):
 
     text: str
 
-    def html(self) -> str:  # noqa: D102
+    def html(self) -> str:
         return f"<pre><code>{escape(self.text)}</code></pre>"
 
 
@@ -95,7 +101,7 @@ class Facts(Block):
 
     values: Mapping[str, Value]
 
-    def html(self) -> str:  # noqa: D102
+    def html(self) -> str:
         rows = (
             f"<div><dt>{escape(name)}</dt><dd>{escape(number(value))}</dd></div>"
             for name, value in self.values.items()
@@ -117,7 +123,7 @@ class Table(Block):
     rows: Sequence[Sequence[Value]]
     caption: str = ""
 
-    def html(self) -> str:  # noqa: D102
+    def html(self) -> str:
         head = "".join(f'<th scope="col">{escape(c)}</th>' for c in self.columns)
         body = "".join(f"<tr>{''.join(_cell(v) for v in row)}</tr>" for row in self.rows)
         return _table(head, body, self.caption)
@@ -164,15 +170,14 @@ class Metrics(Block):
     floor: str = "noise floor"
     caption: str = ""
 
-    def html(self) -> str:  # noqa: D102
+    def html(self) -> str:
         references = any(m.reference is not None for m in self.rows)
         floors = any(m.floor is not None for m in self.rows)
         heads = ["", self.value, *([self.reference] * references), *([self.floor] * floors)]
         head = "".join(f'<th scope="col">{escape(h)}</th>' for h in heads)
         body = []
         for m in self.rows:
-            arrow = {"higher": "↑", "lower": "↓", "": ""}[m.better]
-            arrow = f' <span class="better" title="{m.better} is better">{arrow}</span>' * bool(arrow)
+            arrow = _ARROW[m.better]
             note = f"<small>{escape(m.note)}</small>" if m.note else ""
             name = f'<th scope="row">{escape(m.name)}{arrow}{note}</th>'
             value = f'<td class="n v">{escape(number(m.value, m.percent))}{_share_bar(m)}</td>'
@@ -203,14 +208,16 @@ class Bars(Block):
             if len(heights) != len(self.labels):
                 raise expected(f"bars {name!r}", len(heights), f"{len(self.labels)} heights")
 
-    def html(self) -> str:  # noqa: D102
+    def html(self) -> str:
         left, top, height, bottom = 52, 10, 180, 26
         bar = max(5, min(20, round(560 / max(1, len(self.labels) * (len(self.series) + 1)))))
-        group = max(bar * (len(self.series) + 1), 7 * max((len(x) for x in self.labels), default=1))
+        widest = max((len(label) for label in self.labels), default=1)
+        group = max(bar * (len(self.series) + 1), 7 * widest)
         width = left + group * len(self.labels) + 6
-        finite = [h for hs in self.series.values() for h in hs if h is not None and math.isfinite(h)]
-        step = _nice_step(max(finite, default=0.0))
-        ceiling = step * max(1, math.ceil(max(finite, default=0.0) / step - 1e-9))
+        known = (h for heights in self.series.values() for h in heights if _finite(h))
+        highest = max(known, default=0.0)
+        step = _nice_step(highest)
+        ceiling = step * max(1, math.ceil(highest / step - 1e-9))
         parts = []
         for i in range(round(ceiling / step) + 1):
             y = top + height * (1 - i * step / ceiling)
@@ -225,7 +232,7 @@ class Bars(Block):
             )
             for k, (name, heights) in enumerate(self.series.items()):
                 h = heights[g]
-                if h is None or not math.isfinite(h):
+                if not _finite(h):
                     continue
                 x = middle + bar * (k - len(self.series) / 2)
                 tall = height * max(0.0, h) / ceiling
@@ -239,7 +246,8 @@ class Bars(Block):
         )
         size = f'viewBox="0 0 {width} {top + height + bottom}" width="{width}"'
         svg = f'<svg {size} role="img" aria-label="{escape(self.caption)}">{"".join(parts)}</svg>'
-        return f'<figure><div class="key">{key}</div>{svg}{_caption(self.caption)}</figure>'
+        inside = f'<div class="key">{key}</div>{svg}{_caption(self.caption)}'
+        return f'<figure class="chart">{inside}</figure>'
 
 
 @dataclass(frozen=True)
@@ -266,7 +274,7 @@ class Picture(Block):
             return "jpeg"
         raise expected("picture", self.image[:20], "the text of an SVG, or a PNG or JPEG as bytes")
 
-    def html(self) -> str:  # noqa: D102
+    def html(self) -> str:
         raw = self.image.encode() if isinstance(self.image, str) else self.image
         data = base64.b64encode(raw).decode()
         source = f"data:image/{self._kind()};base64,{data}"
@@ -288,7 +296,7 @@ class Gallery(Block):
     width: int = 150
     caption: str = ""
 
-    def html(self) -> str:  # noqa: D102
+    def html(self) -> str:
         inside = "".join(picture.html() for picture in self.pictures)
         rows = f'<div class="gallery" style="--w:{int(self.width)}px">{inside}</div>'
         return f"{rows}{_caption(self.caption, 'p')}"
@@ -371,16 +379,7 @@ def page(
         SciflowError: The file cannot be written there.
     """
     path = Path(path)
-    text = render(title, sections, settings=settings, lead=lead)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        reason = error.strerror or str(error)
-        raise SciflowError(f"{path}: got {reason!r}, expected a file that can be written") from error
+    write_text(path, render(title, sections, settings=settings, lead=lead))
     return path
 
 
@@ -404,14 +403,19 @@ def _caption(text: str, tag: str = "figcaption") -> str:
 
 def _share_bar(metric: Metric) -> str:
     """A thin bar under a share, with a tick at its reference."""
-    if not metric.percent or not isinstance(metric.value, float | int):
+    share, tick = metric.value, metric.reference
+    if not metric.percent or not _finite(share):
         return ""
-    ends = [metric.value, metric.reference]
-    fill, tick = (min(1.0, max(0.0, e)) if isinstance(e, float | int) and e == e else None for e in ends)
-    if fill is None:
-        return ""
-    mark = f'<b style="left:{100 * tick:.2f}%"></b>' if tick is not None else ""
-    return f'<span class="bar"><i style="width:{100 * fill:.2f}%"></i>{mark}</span>'
+    mark = f'<b style="left:{_percent(tick)}"></b>' if _finite(tick) else ""
+    return f'<span class="bar"><i style="width:{_percent(share)}"></i>{mark}</span>'
+
+
+def _finite(value: Value) -> TypeGuard[float]:
+    return isinstance(value, float | int) and math.isfinite(value)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * min(1.0, max(0.0, share)):.2f}%"
 
 
 def _nice_step(top: float) -> float:

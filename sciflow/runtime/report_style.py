@@ -79,6 +79,7 @@ svg text { font: 12px var(--sans); fill: var(--soft); font-variant-numeric: tabu
 .grid { stroke: var(--line); fill: none; }
 .c0 { fill: var(--c0); background: var(--c0); } .c1 { fill: var(--c1); background: var(--c1); }
 .c2 { fill: var(--c2); background: var(--c2); } .c3 { fill: var(--c3); background: var(--c3); }
+.chart { display: inline-block; vertical-align: top; max-width: 100%; margin-right: 2.5rem; }
 .key { display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; margin-bottom: .5rem; font-size: .875rem; }
 .key i { display: inline-block; width: .75rem; height: .75rem; margin-right: .45rem; border-radius: 2px; }
 .picture img {

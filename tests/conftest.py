@@ -1,0 +1,50 @@
+"""What all tests share: where the data lie, one thread, one seed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def _data() -> Path | None:
+    named = os.environ.get("SCIFLOW_DATA")
+    path = Path(named) if named else ROOT.parent / "shared" / "data"
+    return path if path.is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The root of the checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The shared data sets; a test that asks for them is marked `data` and skipped without them."""
+    path = _data()
+    if path is None:
+        pytest.skip("the data sets are not here: set SCIFLOW_DATA to their folder")
+    return path
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    missing = _data() is None
+    for item in items:
+        if "data_dir" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.data)
+        if missing and item.get_closest_marker("data"):
+            item.add_marker(
+                pytest.mark.skip(reason="the data sets are not here: set SCIFLOW_DATA")
+            )
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Give a network built in a test the same weights in every run."""
+    import torch
+
+    torch.manual_seed(0)
