@@ -196,8 +196,18 @@ class Block(nn.Module):
         ends, factors = self.node_to_edge(nodes).chunk(2, -1)
         product = torch.mul(*to_ends(factors))
         affinity = to_pairs(logits + logits.transpose(-1, -2)).permute(2, 0, 1) / 5
-        update = torch.cat([normed_edges + torch.add(*to_ends(ends)), product, affinity], -1)
-        return nodes, edges + self.edge_update(update)
+        inputs = (normed_edges + torch.add(*to_ends(ends)), product, affinity)
+        first, activation, second = self.edge_update
+        return nodes, edges + second(activation(_linear_of_parts(first, inputs)))
+
+
+def _linear_of_parts(layer: nn.Linear, parts: Sequence[Tensor]) -> Tensor:
+    """Apply a layer to the concatenation of `parts` along the last axis, without writing that."""
+    weights = layer.weight.split([part.shape[-1] for part in parts], 1)
+    out = F.linear(parts[0], weights[0], layer.bias).flatten(0, -2)
+    for part, weight in zip(parts[1:], weights[1:], strict=True):
+        out.addmm_(part.flatten(0, -2), weight.t())
+    return out.view(*parts[0].shape[:-1], -1)
 
 
 class GraphTransformer(nn.Module):
