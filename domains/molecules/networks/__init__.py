@@ -1,0 +1,1 @@
+"""Networks of the molecules domain; they need torch alone."""
