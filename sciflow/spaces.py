@@ -18,6 +18,7 @@ from .streams import Streams
 
 
 @lru_cache(maxsize=256)
+@torch.inference_mode(False)  # kept for later calls, which may record gradients
 def pair_index(nodes: int, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
     """Indices (i, j) with i > j of all unordered pairs of `nodes` nodes, int64 ``[P]`` each, P = nodes (nodes - 1) / 2.
 

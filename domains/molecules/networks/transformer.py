@@ -34,6 +34,7 @@ _DENSE_NODES = 16
 
 
 @lru_cache(maxsize=256)
+@torch.inference_mode(False)  # kept for later calls, which may record gradients
 def _pair_map(nodes: int, device: torch.device) -> Tensor:
     """Pair number of each of the N x N entries, P on the diagonal; flat int64 ``[N * N]``."""
     i, j = pair_index(nodes, device)
@@ -43,6 +44,7 @@ def _pair_map(nodes: int, device: torch.device) -> Tensor:
 
 
 @lru_cache(maxsize=256)
+@torch.inference_mode(False)
 def _selection(kind: str, nodes: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """0/1 matrices of the gathers below, ``[rows, columns]`` of the flattened axes."""
     i, j = pair_index(nodes, device)
