@@ -276,7 +276,7 @@ def histograms(summary: Mapping[str, Any], path: str | Path) -> None:
     if not panels:
         raise expected("summary", sorted(summary), "the summary of metrics, with histograms")
     titles = {"atoms": "Atoms", "bonds": "Bonds", "rings": "Rings", "sizes": "Sizes"}
-    style = {
+    style: Any = {
         "font.family": "sans-serif",
         "font.size": 10,
         "svg.fonttype": "none",
