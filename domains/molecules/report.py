@@ -16,8 +16,8 @@ _LABELS = {
     "unique": ("unique", "share"),
     "novel": ("novel", "share"),
     "valid_unique_novel": ("valid, unique and novel", "share"),
-    "nspdk": ("NSPDK MMD", "mmd"),
-    "fcd": ("FCD", "fcd"),
+    "nspdk": ("NSPDK MMD", "distance"),
+    "fcd": ("FCD", "distance"),
     "aromatic": ("with an aromatic ring", "share"),
     "large_rings": ("with a ring of 8 or more", "share"),
     "charged": ("with a charged atom", "share"),
@@ -27,8 +27,8 @@ _LABELS = {
     "gdss_valid": ("GDSS: valid w/o correction", "share"),
     "gdss_unique": ("GDSS: unique", "share"),
     "gdss_novel": ("GDSS: novel", "share"),
-    "gdss_nspdk": ("GDSS: NSPDK MMD", "mmd"),
-    "gdss_fcd": ("GDSS: FCD", "fcd"),
+    "gdss_nspdk": ("GDSS: NSPDK MMD", "distance"),
+    "gdss_fcd": ("GDSS: FCD", "distance"),
 }
 
 
@@ -44,15 +44,14 @@ def described(name: str) -> dict[str, str]:
     return {"label": label, "kind": kind, "better": better, "group": group}
 
 
-_DECIMALS = {"mmd": 4, "fcd": 3, "mean": 2}
-
-
 def _written(value: float | None, kind: str) -> str:
     if value is None:
         return "-"
     if kind == "share":
         return f"{100 * value:.1f} %"
-    return f"{value:.{_DECIMALS[kind]}f}"
+    if kind == "distance":  # an MMD is some thousandths, an FCD a tenth or more
+        return f"{value:.4f}" if value < 0.05 else f"{value:.3f}"
+    return f"{value:.2f}"
 
 
 def lines(metrics: Metrics) -> Iterator[str]:
