@@ -120,14 +120,12 @@ def generate(
     model: Annotated[
         str | None, typer.Option("--model", "-m", help="Name of a shipped model, or a folder.")
     ] = None,
-    number: Annotated[int, typer.Option("--number", "-n", min=1, help="How many.")] = 100,
+    number: Annotated[int, typer.Option("--number", "-n", help="How many.")] = 100,
     seed: Annotated[int, typer.Option(help="The same seed gives the same samples.")] = 0,
     steps: Annotated[int | None, typer.Option(help="Default: the model's own.")] = None,
     solver: Annotated[str | None, typer.Option(metavar=_CHOICE, help=_OWN)] = None,
     grid: Annotated[str | None, typer.Option(metavar=_CHOICE, help=_OWN)] = None,
-    batch_size: Annotated[
-        int, typer.Option("--batch-size", min=1, help="Samples at a time.")
-    ] = 250,
+    batch_size: Annotated[int, typer.Option("--batch-size", help="Samples at a time.")] = 250,
     device: Device = "auto",
     option: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="A wish in the domain's words.")
@@ -148,6 +146,9 @@ def generate(
     from .runtime.generate import Generation, produce
     from .runtime.output import Output
 
+    for word, count in (("-n", number), ("--batch-size", batch_size)):
+        if count < 1:
+            raise expected(word, count, "at least 1")
     adapter = registry.adapter(domain)
     options = dict(_pair("--option", text) for text in option or ())
     _known(adapter, against, train)

@@ -38,7 +38,10 @@ def describe(device: torch.device) -> str:
     """Return the device in words: its kind, and the model of a graphics card."""
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
-    return f"{device} ({torch.get_num_threads()} threads)" if device.type == "cpu" else str(device)
+    if device.type == "cpu":
+        threads = torch.get_num_threads()
+        return f"cpu ({threads} thread{'s' * (threads > 1)})"
+    return str(device)
 
 
 __all__ = ["NAMES", "choose", "describe"]

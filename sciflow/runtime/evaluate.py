@@ -11,7 +11,7 @@ from .. import registry
 from ..adapter import Adapter, Metrics, Read
 from ..errors import expected
 from . import page
-from .output import DRAWN, drawing, read_facts
+from .output import DRAWN, PICTURES, drawing, read_facts
 
 OnStage = Callable[[str, int, int], None]
 """Called with the name of a stage, the steps done and in all (0 where that is not known)."""
@@ -102,7 +102,10 @@ def show(
     if "metrics" not in facts or against or train:
         facts["metrics"] = found.metrics.summary()
     shown = found.read.objects[:DRAWN]
-    return page.write(out, facts, found.metrics.table, drawing(adapter, shown), shown=len(shown))
+    # Not every format keeps an object as it was made; the picture in the folder shows it so.
+    kept = path / PICTURES[0]
+    picture = kept.read_text("utf-8") if kept.is_file() else drawing(adapter, shown)
+    return page.write(out, facts, found.metrics.table, picture, shown=len(shown))
 
 
 def _samples(path: Path) -> Path:

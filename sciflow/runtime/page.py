@@ -118,7 +118,7 @@ def _figures(summary: Mapping[str, Any]) -> Iterator[Section]:
             absent.setdefault(figure.get("note") or "no value", []).append(label)
             continue
         over = figure.get("over")
-        notes = [figure.get("note", ""), f"of {number(over)}" if over is not None else ""]
+        notes = [f"of {number(over)}" if over is not None else "", figure.get("note", "")]
         metric = Metric(
             label,
             figure["value"],
