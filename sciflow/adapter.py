@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -36,6 +36,7 @@ class Read:
     skipped: list[tuple[int, str, str]] = field(default_factory=list)
 
 
+@runtime_checkable
 class Metrics(Protocol):
     """Metrics of a set of samples, each per sample and in total."""
 
@@ -45,11 +46,13 @@ class Metrics(Protocol):
         ...
 
     def summary(self) -> dict[str, Any]:
-        """Totals, JSON-able; reports show two of its entries, both optional.
+        """Totals, JSON-able; reports show three of its entries, all optional.
 
         ``figures``: name to ``value``, and beside it ``label``, ``kind`` (``"share"``, ``"distance"``, ``"mean"``),
         ``better`` (``"higher"``, ``"lower"``), ``over`` (the denominator), ``reference`` (the same figure of the reference),
         ``floor`` (what two samples of the data are apart) and ``note``.
+
+        ``columns``: names of the columns of `table` that a page lists; without it, all.
 
         ``histograms``: name to ``unit``, ``bins``, ``generated``, ``reference`` (or None) and, where the heights are not
         shares, ``kind`` ``"mean"``.
@@ -61,6 +64,7 @@ class Metrics(Protocol):
         ...
 
 
+@runtime_checkable
 class Writer(Protocol):
     """A file being written; what was appended survives an interruption."""
 

@@ -134,11 +134,9 @@ class Molecules(Adapter):
         """A new network for the system."""
         try:
             if self.network_name == "gdss":
-                from .networks.gdss import GDSSNetwork
+                from . import gdss
 
-                return GDSSNetwork(
-                    features=len(self.vocabulary), max_atoms=self.max_atoms, **self.network_options
-                )
+                return gdss.network(len(self.vocabulary), self.network_options)
             from .networks.transformer import GraphTransformer
 
             return GraphTransformer(
@@ -275,6 +273,18 @@ class Molecules(Adapter):
         from .metrics import evaluate
 
         return evaluate(objects).table
+
+
+    @classmethod
+    def importers(cls) -> dict[str, Any]:
+        """Readers of foreign weights: ``gdss``."""
+
+        def gdss(path: str | Path) -> Any:
+            from .gdss import import_weights
+
+            return import_weights(path)
+
+        return {"gdss": gdss}
 
 
 class GraphDataset:

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,7 @@ CHECKPOINT = "training.safetensors"
 LOG = "log.csv"
 
 
+@runtime_checkable
 class Dataset(Protocol):
     """What training asks of data: a length, and the clean state of some samples."""
 
