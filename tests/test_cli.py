@@ -197,7 +197,7 @@ def test_show_a_file(run: Sciflow, here: Path) -> None:
     (here / "odd.smi").write_text("CCO\nC(C\nCC=N\n", encoding="utf-8")
     assert run(*"show odd.smi -o pages/odd.html".split()) == 0
     page = (here / "pages" / "odd.html").read_text(encoding="utf-8")
-    assert "3 molecules" in page and "1 rows of it could not be read" in page
+    assert "3 molecules" in page and "1 row of it could not be read" in page
 
 
 def test_evaluate_names_and_counts_what_it_cannot_read(run: Sciflow, here: Path) -> None:

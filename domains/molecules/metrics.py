@@ -80,6 +80,10 @@ _ORDER = (
 )
 
 
+# What a page lists of each molecule.
+_COLUMNS = ("smiles", "valid", "connected", "unique", "novel", "atoms", "rings", "aromatic_rings")
+
+
 @dataclass(frozen=True)
 class Row:
     """The metrics of one generated molecule.
@@ -167,6 +171,7 @@ class Metrics:
             "unreadable": self.unreadable,
             "reference": self.reference,
             "train": self.train,
+            "columns": list(_COLUMNS),
             "figures": {
                 name: {**described(name), **asdict(figure)}
                 for name, figure in self.figures.items()

@@ -31,6 +31,8 @@ from .output import Output
 from .provenance import provenance
 
 BATCH_SIZE = 250
+CARD = ("description", "data", "licence", "parameters", "measured")
+"""What of a model's card goes with its samples."""
 Choice = str | Mapping[str, Any] | None
 OnProgress = Callable[[float, int], None]
 """Called with the number of samples made so far, parts of a batch included, and of all."""
@@ -176,9 +178,11 @@ class Generated:
 
     def facts(self) -> dict[str, Any]:
         """All but the objects, as plain values."""
+        card = self.model.card
         return {
             "domain": self.model.adapter.name,
             "model": self.model.name,
+            "card": {name: card[name] for name in CARD if name in card},
             "made": len(self.objects),
             "settings": dict(self.settings),
             "seconds": round(self.seconds, 2),

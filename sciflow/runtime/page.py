@@ -13,7 +13,19 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from .report import Bars, Block, Code, Metric, Metrics, Picture, Section, Table, Text, number
+from .report import (
+    Bars,
+    Block,
+    Code,
+    Facts,
+    Metric,
+    Metrics,
+    Picture,
+    Section,
+    Table,
+    Text,
+    number,
+)
 from .report import page as write_page
 
 LISTED = 200
@@ -34,7 +46,7 @@ def write(
         path: Where to.
         facts: ``domain``, ``made``, ``metrics`` (see `Metrics.summary` in `adapter`) and, where
             known, ``model``, ``settings``, ``seconds``, ``provenance``, ``source`` (the file),
-            ``skipped`` (rows that could not be read).
+            ``skipped`` (rows that could not be read), ``card``.
         table: One row per sample, mappings or dataclasses.
         drawing: Picture of the first samples, as SVG.
         shown: How many samples it shows.
@@ -52,7 +64,8 @@ def write(
         *_pictures(drawing, shown, made),
         *_figures(facts.get("metrics", {})),
         *_histograms(facts.get("metrics", {})),
-        *_list(table),
+        *_list(table, facts.get("metrics", {}).get("columns")),
+        *_model(facts.get("card", {})),
         *_again(facts),
     ]
     lead = _lead(facts)
@@ -64,7 +77,8 @@ def write(
 def _lead(facts: Mapping[str, Any]) -> str:
     if "settings" not in facts:
         skipped = facts.get("skipped", 0)
-        more = f", {number(skipped)} rows of it could not be read" if skipped else ""
+        rows = f"{number(skipped)} row{'s' * (skipped > 1)}"
+        more = f"; {rows} of it could not be read" if skipped else ""
         return f"Read from {facts.get('source', 'a file')}{more}."
     return f"Made by {facts.get('model') or 'a model'} in {_seconds(facts.get('seconds'))}."
 
@@ -95,8 +109,8 @@ def _plain(value: Any) -> Any:
     """Return a name and its options, or any other setting, as one word or number."""
     if isinstance(value, Mapping):
         options = [f"{k} {_plain(v)}" for k, v in value.items() if k != "name"]
-        name = [str(value["name"])] if "name" in value else []
-        return ", ".join(name + options)
+        name = str(value.get("name", ""))
+        return f"{name} ({', '.join(options)})" if name and options else name + ", ".join(options)
     if isinstance(value, list | tuple):
         return ", ".join(str(_plain(v)) for v in value)
     # A seed is a name: 12 345 678 with thin spaces could not be copied.
@@ -159,12 +173,12 @@ def _histograms(summary: Mapping[str, Any]) -> Iterator[Section]:
         yield Section("Distributions", blocks)
 
 
-def _list(table: Sequence[Any]) -> Iterator[Section]:
+def _list(table: Sequence[Any], listed: Sequence[str] | None) -> Iterator[Section]:
     rows = [asdict(row) if is_dataclass(row) else dict(row) for row in table[:LISTED]]  # type: ignore[arg-type]
     if not rows:
         return
     # A column without a single value says nothing.
-    columns = [c for c in rows[0] if any(row.get(c) is not None for row in rows)]
+    columns = [c for c in listed or rows[0] if any(row.get(c) is not None for row in rows)]
     cells = [[k, *(_cell(row.get(c)) for c in columns)] for k, row in enumerate(rows, 1)]
     left = len(table) - len(rows)
     caption = (
@@ -178,6 +192,19 @@ def _cell(value: Any) -> Any:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return value if value is None or isinstance(value, int | float) else str(value)
+
+
+def _model(card: Mapping[str, Any]) -> Iterator[Section]:
+    """What is known of the model: its card."""
+    blocks: list[Block] = []
+    plain = {k: _plain(v) for k, v in card.items() if k not in ("description", "measured")}
+    if plain:
+        blocks.append(Facts(plain))
+    measured = [[str(k).replace("_", " "), _plain(v)] for k, v in card.get("measured", {}).items()]
+    if measured:
+        blocks.append(Table(["measured before", ""], measured))
+    if blocks:
+        yield Section("Model", blocks, note=str(card.get("description", "")))
 
 
 def _again(facts: Mapping[str, Any]) -> Iterator[Section]:
