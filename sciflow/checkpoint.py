@@ -28,7 +28,10 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        partial.touch()  # with the mode that other new files have; safetensors would keep it to its owner
+        mode = partial.stat().st_mode
         write(partial)
+        partial.chmod(mode)
         with open(partial, "rb") as file:
             os.fsync(file.fileno())
         os.replace(partial, path)

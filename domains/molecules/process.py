@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sciflow import paths
-from sciflow.errors import expected, unknown
+from sciflow.errors import expected
 from sciflow.spaces import Categorical, Euclidean, Symmetric, pair_index
 from sciflow.state import State
 from sciflow.system import Component, System
@@ -41,7 +41,6 @@ class Process:
         atom_frequencies: Class frequencies of the data ``[K]``.
         bond_frequencies: Frequencies of the bond orders ``[4]``.
         precondition: Whether logits start from the single-element posterior.
-        kinds: Prediction kind of each component in the adjacency form; default ``noise`` or, for VE, ``score``.
         bond_weight: Weight of the bonds in the loss.
     """
 
@@ -125,9 +124,12 @@ class Process:
     def _component(self, name: str) -> Component:
         path, weight = self._path(name), 1.0 if name == "atoms" else self.bond_weight
         if self.form == "adjacency":
+            space = Euclidean() if name == "atoms" else Symmetric()
+            if isinstance(path, paths.Cosine | paths.Linear):
+                # No signal at t = 0: there the noise says nothing of the data, but the velocity does.
+                return Component(space, path, "velocity", weight)
             # GDSS: the network is the score for VE and the noise for VP; the loss is in units of noise for both.
             kind = "score" if isinstance(path, paths.VE) else "noise"
-            space = Euclidean() if name == "atoms" else Symmetric()
             return Component(space, path, kind, weight, measure="noise")
         frequencies = self._frequencies(name)
         marginal = frequencies if self.precondition else None
@@ -205,4 +207,4 @@ class Process:
         return torch.where(real, labels, -1), bonds, real.sum(1)
 
 
-__all__ = ["COMPONENTS", "FORMS", "Process", "unknown"]
+__all__ = ["COMPONENTS", "FORMS", "Process"]
