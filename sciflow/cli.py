@@ -211,13 +211,14 @@ def evaluate(
     from .runtime import progress
     from .runtime.device import choose
     from .runtime.evaluate import evaluate as judge
+    from .runtime.output import refuse
 
     adapter = registry.adapter(domain)
     _exist(file)
     _known(adapter, against, train)
     kind = str(choose(device))
     if as_json is not None:
-        _ask(as_json)
+        refuse(as_json)
     with progress.stages() as stage:
         found = judge(adapter, file, against, train, kind, stage)
     for row, text, reason in found.read.skipped[:5]:
@@ -251,11 +252,14 @@ def train(
     from .runtime import progress
     from .runtime.config import load
     from .runtime.interruption import deferred
+    from .runtime.training import is_first, run
     from .runtime.training import progress as look
-    from .runtime.training import run
 
     settings = load(config, setting or ())
     before = look(settings)
+    if not is_first():
+        run(settings)
+        return 0
     if before.finished:
         print(f"already trained: {before.steps} steps in {settings.folder}; writing its model")
     elif before.step:
@@ -324,6 +328,8 @@ def import_(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the model.")],
 ) -> None:
     """Turn foreign weights into a model of ours."""
+    from .runtime.output import refuse
+
     importers = {
         word: function
         for adapter in registry.adapters().values()
@@ -334,7 +340,7 @@ def import_(
     if name not in importers:
         raise unknown("importer", name, importers)
     _exist(file)
-    _ask(output / "model.json")
+    refuse(output / "model.json")
     model: Model = importers[name](file)
     model.save(output)
     print(f"a model of {model.adapter.name}, {model.parameters:,} parameters: {output}")
@@ -387,14 +393,3 @@ def _known(adapter: type[Adapter], *data: str | None) -> None:
     for name in data:
         if name is not None and not adapter.knows(name):
             _exist(Path(name))
-
-
-def _ask(path: Path) -> None:
-    """Refuse a place that cannot be written, before any work."""
-    from .checkpoint import write_text
-
-    probe = path.with_name(f".{path.name}.probe")
-    write_text(probe, "")
-    probe.unlink(missing_ok=True)
-    if path.is_dir():
-        raise expected(str(path), "a folder", "a file")

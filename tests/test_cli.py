@@ -14,6 +14,8 @@ import pytest
 
 import sciflow
 from sciflow import registry
+from sciflow.errors import SciflowError
+from sciflow.model import Model
 from tests import tiny
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -240,11 +242,20 @@ def test_import_asks_the_domains(
     run: Sciflow, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kind = type(tiny.model().adapter)
-    monkeypatch.setattr(
-        kind, "importers", classmethod(lambda _: {"foreign": lambda _: tiny.model()})
-    )
+
+    def taking(path: Path) -> Model:
+        return tiny.model()
+
+    def refusing(path: Path) -> Model:
+        raise SciflowError(f"{path}: got something else")
+
+    monkeypatch.setattr(kind, "importers", classmethod(lambda _: {"foreign": taking}))
     assert run("import", "foregn", "data.smi", "-o", "new") == 2
     assert "did you mean 'foreign'" in run.err
+    monkeypatch.setattr(kind, "importers", classmethod(lambda _: {"foreign": refusing}))
+    assert run("import", "foreign", "data.smi", "-o", "new/deep") == 2
+    assert not (here / "new").exists()
+    monkeypatch.setattr(kind, "importers", classmethod(lambda _: {"foreign": taking}))
     assert run("import", "foreign", "data.smi", "-o", "new") == 0
     assert sciflow.load("new").adapter.config() == tiny.model().adapter.config()
 

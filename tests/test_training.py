@@ -141,6 +141,7 @@ def test_what_cannot_work_is_refused_before_training(
         training.run(settings(tmp_path, given), lambda step, _: steps.append(step))
     assert message in str(error.value)
     assert not steps
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_damaged_checkpoint_is_named_and_kept(tmp_path: Path) -> None:

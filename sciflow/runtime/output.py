@@ -11,6 +11,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,25 @@ def samples_file(path: Path, adapter: type[Adapter]) -> Path:
         wanted = f"one of {', '.join(adapter.suffixes)}, or none for a folder"
         raise expected(f"{path}: file type", path.suffix, wanted)
     return path
+
+
+def refuse(path: Path) -> None:
+    """Refuse a file that cannot be written, before any work; leaves everything as it was.
+
+    Raises:
+        SciflowError: The place cannot be written.
+    """
+    if path.is_dir():
+        raise expected(str(path), "a folder", "a file")
+    missing = [folder for folder in path.parents if not folder.exists()]
+    probe = path.with_name(f".{path.name}.probe")
+    try:
+        checkpoint.write_text(probe, "")
+        probe.unlink(missing_ok=True)
+    finally:
+        for folder in missing:
+            with suppress(OSError):  # somebody else may be at work there
+                folder.rmdir()
 
 
 def is_folder(path: Path) -> bool:
@@ -145,4 +165,4 @@ def read_facts(folder: Path) -> dict[str, Any]:
     return facts
 
 
-__all__ = ["DRAWN", "METRICS", "PAGE", "PICTURES", "Output", "drawing", "read_facts"]
+__all__ = ["DRAWN", "METRICS", "PAGE", "PICTURES", "Output", "drawing", "read_facts", "refuse"]

@@ -23,6 +23,7 @@ from ..learning.trainer import CHECKPOINT, LOG
 from ..model import CONFIG, Model
 from . import device as devices
 from .config import Config
+from .output import refuse
 from .provenance import versions
 
 OnStep = Callable[[int, dict[str, float]], None]
@@ -73,7 +74,8 @@ def run(config: Config, on_step: OnStep | None = None) -> Model:
     recipe, sampling = config.as_recipe(), config.as_sampling()
     device = devices.choose(config.device)
     done = progress(config)
-    _ask(config.folder)
+    if is_first():
+        refuse(config.folder / CHECKPOINT)
     kind = registry.adapter(config.domain)
     adapter, dataset = kind.from_data(config.data, config.options)
     system = adapter.system()
@@ -106,16 +108,14 @@ def run(config: Config, on_step: OnStep | None = None) -> Model:
     }
     name = str(config.card.get("name", config.folder.name))
     model = Model(adapter, network.eval(), sampling, card, name)
-    if int(os.environ.get("RANK", "0")) == 0:
+    if is_first():
         model.save(config.folder)
     return model
 
 
-def _ask(folder: Path) -> None:
-    """Refuse a folder that cannot be written, before any work."""
-    probe = folder / f".{os.getpid()}.probe"
-    checkpoint.write_text(probe, "")
-    probe.unlink(missing_ok=True)
+def is_first() -> bool:
+    """True for the one process, or the first of many, that talks and writes."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _training(config: Config, samples: int, device: torch.device) -> dict[str, Any]:
@@ -155,4 +155,4 @@ def _seconds(log: Path, step: int) -> float:
     return rows[-1] if rows else 0.0
 
 
-__all__ = ["Progress", "progress", "run"]
+__all__ = ["Progress", "is_first", "progress", "run"]
