@@ -22,11 +22,8 @@ demo: $(VENV)/.molecules
 	@echo "New molecules, measured and drawn:"
 	@ls demo | sed 's|^|  demo/|'
 
-# Each call in the tests is checked against the shapes and types of its signature (jaxtyping with beartype).
-CHECKED := --jaxtyping-packages=sciflow,beartype.beartype
-
 test: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(CHECKED) $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

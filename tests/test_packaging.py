@@ -41,15 +41,14 @@ def tree_of_packages() -> dict[str, Path]:
 
 
 def installed_files() -> set[str]:
-    """What a wheel must hold, as paths inside it."""
+    """What a wheel must hold, as paths inside it: the modules, and a domain's cards, examples and weights."""
     files = {"sciflow/py.typed"}
     for package, folder in tree_of_packages().items():
-        inside = package.replace(".", "/")
-        files |= {
-            f"{inside}/{f.name}"
-            for f in folder.iterdir()
-            if f.suffix == ".py" or (f.suffix in DATA_SUFFIXES and f.is_file())
-        }
+        inside = Path(*package.split("."))
+        files |= {(inside / f.name).as_posix() for f in folder.glob("*.py")}
+    for file in (ROOT / "domains").rglob("*"):
+        if file.suffix in DATA_SUFFIXES:
+            files.add((Path("sciflow") / file.relative_to(ROOT)).as_posix())
     return files
 
 
