@@ -212,7 +212,7 @@ class Bars(Block):
         left, top, height, bottom = 52, 10, 180, 26
         bar = max(5, min(20, round(560 / max(1, len(self.labels) * (len(self.series) + 1)))))
         widest = max((len(label) for label in self.labels), default=1)
-        group = max(bar * (len(self.series) + 1), 7 * widest)
+        group = max(bar * (len(self.series) + 1), 7 * widest + 10)
         width = left + group * len(self.labels) + 6
         known = (h for heights in self.series.values() for h in heights if _finite(h))
         highest = max(known, default=0.0)
