@@ -3,16 +3,16 @@
     SCIFLOW_DATA=... python benchmarks/gdss.py gdss_qm9.pth --rival GDSS -n 1000
 
 Both sides draw n graphs in one batch with the same numbers of atoms, 1000 steps, one thread, the same network
-evaluations; both are judged by our metrics. The rival is a checkout of the authors' repository (not needed for our side),
-from which the two score networks, the SDEs and the predictor-corrector sampler are used as they are. ``--solver`` and
-``--steps`` add rows of other samplers on the same weights. Results go to ``benchmarks/results/gdss-<file>.json``.
+evaluations; both are judged by our metrics. The rival is a checkout of the authors' repository (not needed for our
+side), from which the two score networks, the SDEs and the predictor-corrector sampler are used as they are.
+``--solver`` and ``--steps`` add rows of other samplers on the same weights. Results go to
+``benchmarks/results/gdss-<file>.json``.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
-import sys
 import time
 from pathlib import Path
 from typing import Any

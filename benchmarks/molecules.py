@@ -18,9 +18,9 @@ import torch
 from record import write
 
 import sciflow
-from sciflow.runtime.generate import Generation
 from sciflow.domains.molecules import Molecules
 from sciflow.domains.molecules.reference import Reference
+from sciflow.runtime.generate import Generation
 
 SHARES = (
     "valid",
@@ -47,6 +47,7 @@ def batch_invariance(model: sciflow.Model, n: int = 100) -> dict[str, int]:
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -49,13 +49,13 @@ class Metrics(Protocol):
         """Totals, JSON-able; reports show three of its entries, all optional.
 
         ``figures``: name to ``value``, and beside it ``label``, ``kind`` (``"share"``, ``"distance"``, ``"mean"``),
-        ``better`` (``"higher"``, ``"lower"``), ``over`` (the denominator), ``reference`` (the same figure of the reference),
-        ``floor`` (what two samples of the data are apart) and ``note``.
+        ``better`` (``"higher"``, ``"lower"``), ``over`` (the denominator), ``reference`` (the same figure of the
+        reference), ``floor`` (what two samples of the data are apart) and ``note``.
 
         ``columns``: names of the columns of `table` that a page lists; without it, all.
 
-        ``histograms``: name to ``unit``, ``bins``, ``generated``, ``reference`` (or None) and, where the heights are not
-        shares, ``kind`` ``"mean"``.
+        ``histograms``: name to ``unit``, ``bins``, ``generated``, ``reference`` (or None) and, where the heights are
+        not shares, ``kind`` ``"mean"``.
         """
         ...
 

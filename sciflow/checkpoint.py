@@ -1,7 +1,7 @@
 """Checkpoints: tensors and a JSON header in one safetensors file, written whole or not at all.
 
-A file is first written beside its place, flushed to the disk, then renamed: a process killed at any moment leaves either
-the old file or the new one. Nothing in such a file can run code when it is read.
+A file is first written beside its place, flushed to the disk, then renamed: a process killed at any moment leaves
+either the old file or the new one. Nothing in such a file can run code when it is read.
 """
 
 from __future__ import annotations

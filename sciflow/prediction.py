@@ -1,8 +1,8 @@
 r"""Prediction kinds: what the output of a network means.
 
 On a Gaussian path every kind is a row (p, q): prediction = p x_1 + q x_0. Together with x_t = a x_1 + s x_0 it is a
-2 x 2 linear system with determinant a q - s p, so one `resolve` serves all kinds; where the determinant vanishes, the kind
-says nothing about the ends. The further kind ``logits`` gives class probabilities of the data: x_1 = softmax.
+2 x 2 linear system with determinant a q - s p, so one `resolve` serves all kinds; where the determinant vanishes, the
+kind says nothing about the ends. The further kind ``logits`` gives class probabilities of the data: x_1 = softmax.
 
 | kind | p | q | determinant |
 |---|---|---|---|

@@ -1,7 +1,7 @@
 r"""Random streams: one independent stream of numbers for each sample, whatever batch it is computed in.
 
-A number is a pure function of (seed, purpose, sample index, draw, position). Two facts follow: a sample does not depend on
-its batch mates, the batch size or the device count; and padding an element axis leaves the numbers of the
+A number is a pure function of (seed, purpose, sample index, draw, position). Two facts follow: a sample does not
+depend on its batch mates, the batch size or the device count; and padding an element axis leaves the numbers of the
 real elements as they are, since position j of a draw does not know how long the draw is.
 
 The function is Philox4x32-10 (Salmon, Moraes, Dror, Shaw: Parallel random numbers, as easy as 1, 2, 3; SC 2011), in

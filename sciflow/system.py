@@ -139,8 +139,8 @@ class System(Mapping[str, Component]):
 
     Args:
         components: The components, in the order in which they draw random numbers.
-        reduction: ``"element"``: the loss is the weighted sum over all real elements of all components, divided by their
-            number. ``"sample"``: the sum over the elements of a sample, halved, averaged over the batch (GDSS).
+        reduction: ``"element"``: the loss is the weighted sum over all real elements of all components, divided by
+            their number. ``"sample"``: the sum over the elements of a sample, halved, averaged over the batch (GDSS).
     """
 
     def __init__(self, components: Mapping[str, Component], reduction: str = "element") -> None:

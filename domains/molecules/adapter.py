@@ -274,7 +274,6 @@ class Molecules(Adapter):
 
         return evaluate(objects).table
 
-
     @classmethod
     def importers(cls) -> dict[str, Any]:
         """Readers of foreign weights: ``gdss``."""

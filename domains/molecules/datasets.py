@@ -2,16 +2,17 @@
 
 The files are not part of the package. Put them into the folder named by the environment variable SCIFLOW_DATA:
 
-| set | file, any of | held-out indices | licence |
-|---|---|---|---|
-| qm9 | ``qm9_smiles_props.csv.gz``, ``qm9.csv`` (MoleculeNet) | ``gdss_valid_idx_qm9.json``, ``valid_idx_qm9.json`` | CC0 |
-| zinc250k | ``zinc250k_smiles.csv.gz``, ``250k_rndm_zinc_drugs_clean_3.csv`` | ``gdss_valid_idx_zinc250k.json``, ``valid_idx_zinc250k.json`` | ZINC: free for research |
+* qm9 (CC0): ``qm9_smiles_props.csv.gz`` or MoleculeNet's ``qm9.csv``; held-out indices ``gdss_valid_idx_qm9.json``
+  or ``valid_idx_qm9.json``;
+* zinc250k (ZINC, free for research): ``zinc250k_smiles.csv.gz`` or ``250k_rndm_zinc_drugs_clean_3.csv``; held-out
+  indices ``gdss_valid_idx_zinc250k.json`` or ``valid_idx_zinc250k.json``.
 
-``qm9:train`` and ``qm9:test`` name the two sides of the split. GDSS's QM9 indices are gdb numbers (1 .. 133885), those of
-ZINC250k row numbers (from 0).
+``qm9:train`` and ``qm9:test`` name the two sides of the split. GDSS's QM9 indices are gdb numbers (1 .. 133885), those
+of ZINC250k row numbers (from 0).
 
-Reference: Ramakrishnan et al., Quantum chemistry structures and properties of 134 kilo molecules, Sci. Data 2014; Irwin et
-al., ZINC, J. Chem. Inf. Model. 2012; the split: Jo, Lee, Hwang, arXiv:2202.02514 (``data/valid_idx_*.json`` in their code).
+Reference: Ramakrishnan et al., Quantum chemistry structures and properties of 134 kilo molecules, Sci. Data 2014;
+Irwin et al., ZINC, J. Chem. Inf. Model. 2012; the split: Jo, Lee, Hwang, arXiv:2202.02514 (``data/valid_idx_*.json``
+in their code).
 """
 
 from __future__ import annotations

@@ -1,14 +1,15 @@
 """GDSS as a configuration of the core, and the way of its released weights into it.
 
 GDSS is the system {atoms: Euclidean, bonds: Symmetric} with a Gaussian path each, one network for both scores, and
-predictor-corrector sampling. A released file becomes a model of ours: same weights, same paths, and the authors' sampler
-as its default.
+predictor-corrector sampling. A released file becomes a model of ours: same weights, same paths, and the authors'
+sampler as its default.
 
-Where we differ from the authors' code: the Langevin step of a sample is set by its own norms, not by the means of its batch
-(``norm = "batch"`` in the solver's options brings those back); transitions between knots are exact instead of
+Where we differ from the authors' code: the Langevin step of a sample is set by its own norms, not by the means of its
+batch (``norm = "batch"`` in the solver's options brings those back); transitions between knots are exact instead of
 Euler's (VP) and the last step returns the believed data.
 
-Reference: Jo, Lee, Hwang, Score-based generative modeling of graphs via the system of stochastic differential equations,
+Reference: Jo, Lee, Hwang, Score-based generative modeling of graphs via the system of stochastic differential
+    equations,
 arXiv:2202.02514.
 """
 

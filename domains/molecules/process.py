@@ -181,8 +181,8 @@ class Process:
     def read(self, state: State) -> tuple[Tensor, Tensor, Tensor]:
         """Turn a state at t = 1 into labels: the way back from `show`.
 
-        The adjacency form is quantised as in GDSS: bond orders at .5, 1.5 and 2.5; an atom is the channel above .5, and an
-        atom with none is dropped with its bonds.
+        The adjacency form is quantised as in GDSS: bond orders at .5, 1.5 and 2.5; an atom is the channel above .5,
+        and an atom with none is dropped with its bonds.
 
         Returns:
             Atom labels ``[B, N]``, -1 where there is no atom; bond orders ``[B, P]``; sizes ``[B]``.

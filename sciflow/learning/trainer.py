@@ -123,7 +123,8 @@ def train(
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         precision: A precision of Lightning Fabric, e.g. ``"32-true"`` or ``"bf16-mixed"``.
         header: What else identifies the run; a checkpoint with another header is refused.
-        on_step: Called after each step with its number (1-based) and scalars (loss, its parts, learning rate, gradient norm).
+        on_step: Called after each step with its number (1-based) and scalars (loss, its parts, learning rate, gradient
+            norm).
 
     Returns:
         The averaged weights.

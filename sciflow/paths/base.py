@@ -1,7 +1,7 @@
 """Paths: how a component goes from noise (t = 0) to data (t = 1).
 
-A path gives the law of x_t given the data x_1, for every t in [0, 1], and the exact step of the reversed process once the
-data is known. What the network adds is its belief about the data; nothing else is learned.
+A path gives the law of x_t given the data x_1, for every t in [0, 1], and the exact step of the reversed process once
+the data is known. What the network adds is its belief about the data; nothing else is learned.
 """
 
 from __future__ import annotations

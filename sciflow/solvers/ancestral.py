@@ -1,8 +1,8 @@
 r"""Ancestral sampling: draw x_s from q(x_s | x_t, x_1) with the believed data; for every path.
 
 On a Gaussian path this is DDPM's posterior with the predicted mean; on a jump path the exact one-element posterior,
-marginalised over the predicted class probabilities. The last step returns the believed data itself (for classes the most
-likely one), so no noise is left whatever the path.
+marginalised over the predicted class probabilities. The last step returns the believed data itself (for classes the
+most likely one), so no noise is left whatever the path.
 
 Reference: Ho, Jain, Abbeel, Denoising diffusion probabilistic models, arXiv:2006.11239, equation 7; Austin et al.,
 arXiv:2107.03006, equation 3.

@@ -6,7 +6,8 @@ the attention are gathered from them. Time and size enter by scale and shift of 
 features of the noisy graph (random-walk return and transition probabilities, common neighbours, missing valence) show
 the network what a few rounds of attention cannot count.
 
-Reference: Dwivedi, Bresson, A generalization of transformer networks to graphs, arXiv:2012.09699; Vignac et al., DiGress,
+Reference: Dwivedi, Bresson, A generalization of transformer networks to graphs, arXiv:2012.09699; Vignac et al.,
+    DiGress,
 arXiv:2209.14734, section 4 (graph transformer with edge updates and structural features); Peebles, Xie,
 Scalable diffusion models with transformers, arXiv:2212.09748 (adaptive normalisation initialised at zero).
 """
