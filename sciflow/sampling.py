@@ -57,7 +57,11 @@ def sample(
     for hook in hooks:
         network = hook.network(network)
 
+    below_one = 1 - torch.finfo(dtype).eps / 2
+
     def predict(state: State, t: float) -> Mapping[str, Ends]:
+        # A knot just below 1 must not be rounded to 1, where no noise is left to resolve.
+        t = min(t, below_one) if t < 1 else t
         times = torch.full((state.batch_size,), t, dtype=dtype, device=state.device)
         ends: Mapping[str, Ends] = system.predict(network, state, times)
         for hook in hooks:

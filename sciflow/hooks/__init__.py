@@ -1,5 +1,6 @@
 """Hooks into the sampling loop."""
 
 from .base import Hook
+from .inpaint import Inpaint
 
-__all__ = ["Hook"]
+__all__ = ["Hook", "Inpaint"]

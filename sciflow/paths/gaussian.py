@@ -104,10 +104,10 @@ class GaussianPath(Path):
         r = now.a / then.a
         v = now.s**2 - (r * then.s) ** 2
         mean = (r * then.s**2 / now.s**2) * x_t + (then.a * v / now.s**2) * ends.x1
-        if then.s == 0:
-            return mean
-        scale = math.sqrt(max(v, 0.0)) * then.s / now.s
-        return mean + scale * space.noise(x_t.shape[1:], streams, mask, x_t.dtype)
+        if then.s > 0:
+            scale = math.sqrt(max(v, 0.0)) * then.s / now.s
+            mean = mean + scale * space.noise(x_t.shape[1:], streams, mask, x_t.dtype)
+        return space.project(mean, mask)  # the believed data need not lie in the space
 
     def clean(self, space: Space, ends: Ends, mask: Tensor | None) -> Tensor:
         return space.project(ends.x1, mask)

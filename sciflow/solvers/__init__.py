@@ -6,8 +6,23 @@ from typing import Any
 from ..errors import unknown
 from .ancestral import Ancestral
 from .base import Predict, Solver, Step
+from .corrector import Langevin, PredictorCorrector
+from .exponential import DPMSolverPP2M
+from .ode import Euler, Heun, Midpoint
+from .s4 import S4
+from .sde import EulerMaruyama, ReverseDiffusion
 
-SOLVERS: dict[str, type[Solver]] = {"ancestral": Ancestral}
+SOLVERS: dict[str, type[Solver]] = {
+    "ancestral": Ancestral,
+    "euler": Euler,
+    "midpoint": Midpoint,
+    "heun": Heun,
+    "dpm++2m": DPMSolverPP2M,
+    "euler-maruyama": EulerMaruyama,
+    "reverse-diffusion": ReverseDiffusion,
+    "predictor-corrector": PredictorCorrector,
+    "s4": S4,
+}
 
 
 def make(choice: str | Mapping[str, Any]) -> Solver:
@@ -27,4 +42,20 @@ def make(choice: str | Mapping[str, Any]) -> Solver:
     return SOLVERS[name](**options)
 
 
-__all__ = ["SOLVERS", "Ancestral", "Predict", "Solver", "Step", "make"]
+__all__ = [
+    "S4",
+    "SOLVERS",
+    "Ancestral",
+    "DPMSolverPP2M",
+    "Euler",
+    "EulerMaruyama",
+    "Heun",
+    "Langevin",
+    "Midpoint",
+    "Predict",
+    "PredictorCorrector",
+    "ReverseDiffusion",
+    "Solver",
+    "Step",
+    "make",
+]

@@ -1,7 +1,7 @@
 """The solver's contract: one step from t to s for the whole state, with one network call per stage.
 
-All components move together: freezing one while another moves would be first order whatever the scheme. The scalars of a
-step are computed once, on the host, in float64 (`plan`); what a multistep scheme remembers is an explicit
+All components move together: freezing one while another moves would be first order whatever the scheme. The scalars of
+a step are computed once, on the host, in float64 (`plan`); what a multistep scheme remembers is an explicit
 carry, so that every hook composes with every solver.
 """
 
@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from ..errors import SciflowError
 from ..paths.base import Ends
+from ..paths.gaussian import GaussianPath
 from ..state import State
 from ..streams import Streams
 from ..system import System
@@ -65,6 +66,14 @@ class Solver(ABC):
                     f"solver {type(self).__name__}: got component {name!r} on a jump path, expected a path with a "
                     "velocity or a score; use solver 'ancestral', which treats every path"
                 )
+            if isinstance(component.path, GaussianPath):
+                start = component.path.at(0.0)
+                if component.kind in ("noise", "score") and start.a == 0:
+                    raise SciflowError(
+                        f"solver {type(self).__name__}: got component {name!r} with kind {component.kind!r} on a path "
+                        "without signal at t = 0, where that kind says nothing of the data; expected kind 'velocity', "
+                        "'v' or 'data', or a path with a(0) > 0"
+                    )
 
     def plan(self, system: System, knots: Sequence[float]) -> list[Step]:
         """Compute the scalars of all steps.

@@ -1,0 +1,196 @@
+"""Inpainting: what is known is kept, at every time as it should look, and the rest follows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sciflow import Component, SciflowError, State, Streams, System
+from sciflow.grids import Uniform
+from sciflow.hooks import Inpaint
+from sciflow.paths import VE, Cosine, Linear, mask
+from sciflow.sampling import sample
+from sciflow.solvers import SOLVERS, make
+from sciflow.spaces import Categorical, Euclidean, Symmetric
+from sciflow.state import Frame
+from tests.core.analytic import F64
+
+
+def pair_mask(batch: int, nodes: int, known: int) -> Tensor:
+    row = (torch.arange(nodes) < known).expand(batch, nodes)
+    return row.unsqueeze(1) & row.unsqueeze(2)
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_known_elements_end_exactly_as_given(name: str) -> None:
+    path = VE(0.1, 1.0)  # leaves noise at t = 1: the data come back all the same
+    system = System({"x": Component(Euclidean(), path), "a": Component(Symmetric(), path)})
+    clean = State(
+        {
+            "x": torch.randn(3, 4),
+            "a": Symmetric().noise((4, 4), Streams.range(1, 0, 3), None, torch.float32),
+        }
+    )
+    known = {"x": torch.tensor([[True, False, True, False]] * 3), "a": pair_mask(3, 4, 2)}
+    end = sample(
+        system,
+        lambda state, t: {k: torch.tanh(v) for k, v in state.items()},
+        Frame({"x": (4,), "a": (4, 4)}),
+        Streams.range(0, 0, 3),
+        solver=make(name),
+        grid=Uniform(),
+        steps=5,
+        hooks=[Inpaint(clean, known)],
+    )
+    for field, where in known.items():
+        assert torch.equal(end[field][where], clean[field][where])
+        assert not torch.isclose(end[field][~where], clean[field][~where]).all()
+    assert torch.equal(end["a"], end["a"].transpose(1, 2))
+
+
+def test_at_every_knot_the_known_part_has_the_law_of_that_time() -> None:
+    count = 3000
+    system = System({"x": Component(Euclidean(), Linear())})
+    clean = State({"x": torch.full((count, 2), 2.0, dtype=F64)})
+    known = {"x": torch.tensor([[True, False]]).expand(count, 2)}
+    seen: dict[float, Tensor] = {}
+    sample(
+        system,
+        lambda state, t: {"x": torch.zeros_like(state["x"])},
+        Frame({"x": (2,)}),
+        Streams.range(0, 0, count),
+        solver=make("midpoint"),
+        grid=Uniform(),
+        steps=4,
+        hooks=[Inpaint(clean, known)],
+        record=lambda t, state: seen.update({t: state["x"][:, 0]}),
+        dtype=F64,
+    )
+    noise = {t: (x - t * 2.0) / (1 - t) for t, x in seen.items() if t < 1}
+    for z in noise.values():
+        assert abs(float(z.mean())) < 4 / count**0.5
+        assert abs(float(z.var()) - 1) < 4 * (2 / count) ** 0.5
+    r = torch.corrcoef(torch.stack(list(noise.values())))  # drawn anew at each knot
+    assert (r - torch.eye(len(noise), dtype=F64)).abs().max() < 4 / count**0.5
+
+
+def test_corrections_draw_the_rest_given_what_is_known() -> None:
+    """Two coupled numbers, x known and y generated with the exact network: y | x has mean rho x.
+
+    Replacing alone weakens the tie, for y has seen other draws of x on its way; corrections at each time restore it.
+    """
+    rho, x, count = 0.8, 1.5, 1500
+    path = Cosine()
+    system = System({"z": Component(Euclidean(), path)})
+    covariance = torch.tensor([[1.0, rho], [rho, 1.0]], dtype=F64)
+
+    def network(state: State, t: Tensor) -> dict[str, Tensor]:
+        c = path.at(float(t[0]))
+        total = c.a**2 * covariance + c.s**2 * torch.eye(2, dtype=F64)
+        return {"z": state["z"] @ torch.linalg.inv(total) @ (c.a * covariance)}
+
+    means = []
+    for corrections in (0, 1, 5):
+        end = sample(
+            system,
+            network,
+            Frame({"z": (2,)}),
+            Streams.range(0, 0, count),
+            solver=make({"name": "predictor-corrector", "snr": 0.3, "corrections": corrections}),
+            grid=Uniform(),
+            steps=60,
+            hooks=[
+                Inpaint(
+                    State({"z": torch.full((count, 2), x, dtype=F64)}),
+                    {"z": torch.tensor([[True, False]]).expand(count, 2)},
+                )
+            ],
+            dtype=F64,
+        )["z"]
+        assert (end[:, 0] == x).all()
+        means.append(float(end[:, 1].mean()))
+    assert 0.4 * rho * x < means[0] < means[1] < means[2]
+    assert 0.8 * rho * x < means[2] < 1.05 * rho * x
+
+
+def test_labels_are_kept_and_masked_as_time_says() -> None:
+    count, classes = 2000, 3
+    system = System({"x": Component(Categorical(classes), mask(classes), "logits")})
+    labels = torch.arange(4).expand(count, 4) % classes
+    known = {"x": torch.tensor([[True, True, False, False]]).expand(count, 4)}
+    seen: dict[float, Tensor] = {}
+    end = sample(
+        system,
+        lambda state, t: {"x": F.one_hot(torch.full_like(state["x"], 2), classes) * 9.0},
+        Frame({"x": (4,)}),
+        Streams.range(0, 0, count),
+        solver=make("ancestral"),
+        grid=Uniform(),
+        steps=4,
+        hooks=[Inpaint(State({"x": labels}), known)],
+        record=lambda t, state: seen.update({t: state["x"]}),
+    )
+    assert torch.equal(end["x"][:, :2], labels[:, :2]) and (end["x"][:, 2:] == 2).all()
+    for t, x in seen.items():
+        shown = x[:, :2] == labels[:, :2]
+        assert (x[:, :2][~shown] == classes).all()
+        assert (
+            abs(float(shown.double().mean()) - t) < 4 * (t * (1 - t) / (2 * count)) ** 0.5 + 1e-12
+        )
+
+
+def test_samples_do_not_depend_on_their_batch_and_the_rest_keeps_its_noise() -> None:
+    system = System({"x": Component(Euclidean(), Linear())})
+    clean, known = torch.randn(5, 3), torch.tensor([[True, False, False]] * 5)
+
+    def run(start: int, stop: int, hook: bool = True) -> Tensor:
+        part = slice(start, stop)
+        hooks = [Inpaint(State({"x": clean[part]}), {"x": known[part]})] if hook else []
+        return sample(
+            system,
+            lambda state, t: {"x": torch.tanh(state["x"])},
+            Frame({"x": (3,)}),
+            Streams.range(0, start, stop - start),
+            solver=make("ancestral"),
+            grid=Uniform(),
+            steps=6,
+            hooks=hooks,
+        )["x"]
+
+    assert torch.equal(run(0, 5), torch.cat([run(0, 1), run(1, 5)]))
+    # This network does not couple elements, so the unknown ones are those of a run without the hook.
+    assert torch.equal(run(0, 5)[:, 1:], run(0, 5, hook=False)[:, 1:])
+
+
+def bad(**changes: Any) -> Inpaint:
+    parts = {"clean": State({"a": torch.zeros(2, 3, 3)}), "known": {"a": pair_mask(2, 3, 2)}}
+    return Inpaint(**{**parts, **changes})
+
+
+@pytest.mark.parametrize(
+    ("hook", "message"),
+    [
+        (bad(known={"aa": pair_mask(2, 3, 2)}), "component to inpaint.*did you mean 'a'"),
+        (bad(clean=State({"b": torch.zeros(2, 3, 3)})), "component of the known data"),
+        (bad(clean=State({"a": torch.zeros(4, 3, 3)})), r"got \(4, 3, 3\).*one sample of known"),
+        (bad(known={"a": torch.ones(2, 3)}), "expected booleans"),
+        (bad(known={"a": torch.tensor([[True, False, False]] * 2)}), "mark both"),
+    ],
+)
+def test_what_does_not_fit_is_refused(hook: Inpaint, message: str) -> None:
+    system = System({"a": Component(Symmetric(), Linear())})
+    with pytest.raises(SciflowError, match=message):
+        sample(
+            system,
+            lambda state, t: dict(state),
+            Frame({"a": (3, 3)}),
+            Streams.range(0, 0, 2),
+            solver=make("euler"),
+            grid=Uniform(),
+            steps=2,
+            hooks=[hook],
+        )
