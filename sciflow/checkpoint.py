@@ -19,7 +19,7 @@ from .errors import SciflowError, expected
 _HEADER = "sciflow"
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Call ``write`` on a temporary path in the folder of `path`, then move the result into place.
 
     Raises:
@@ -48,7 +48,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically."""
-    write_atomically(path, lambda place: place.write_text(text, encoding="utf-8") and None)
+    write_atomically(path, lambda place: place.write_text(text, encoding="utf-8"))
 
 
 def save(path: str | Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:

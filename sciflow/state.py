@@ -1,6 +1,6 @@
 """The state of a system: named tensors of one batch, with the masks and conditions that belong to them.
 
-A molecule is (atoms, bonds), a picture is (pixels): whatever a domain brings becomes a `State`. Its fields are the
+A graph is (nodes, edges), a picture is (pixels): whatever a domain brings becomes a `State`. Its fields are the
 components that noise and solvers move; its masks say which elements are real (the rest is padding, held at zero);
 its condition is what the network may look at and nobody moves.
 """

@@ -228,7 +228,7 @@ class Molecules(Adapter):
         if datasets.is_name(str(path)):
             return Read(datasets.molecules(str(path)))
         result = files.read(path, raw=raw, progress=progress)
-        return Read(result.mols, result.skipped)
+        return Read(result.mols, [tuple(skip) for skip in result.skipped])
 
     @classmethod
     def writer(cls, path: str | Path) -> Any:
@@ -270,9 +270,11 @@ class Molecules(Adapter):
     @classmethod
     def describe(cls, objects: Sequence[Any]) -> list[dict[str, Any]]:
         """One row per molecule: SMILES, validity, connectedness, number of atoms."""
+        from dataclasses import asdict
+
         from .metrics import evaluate
 
-        return evaluate(objects).table
+        return [asdict(row) for row in evaluate(objects, distances=False).table]
 
     @classmethod
     def importers(cls) -> dict[str, Any]:

@@ -12,17 +12,20 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from rdkit import Chem
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from sciflow.errors import SciflowError, expected
+from sciflow.errors import expected
 
 from .vocabulary import Vocabulary, atom_name
 
-_ORDER = {Chem.BondType.SINGLE: 1, Chem.BondType.DOUBLE: 2, Chem.BondType.TRIPLE: 3}
+if TYPE_CHECKING:
+    from rdkit import Chem
+
+_ORDER = {"SINGLE": 1, "DOUBLE": 2, "TRIPLE": 3}
 _BOND = {order: bond for bond, order in _ORDER.items()}
 FORMAT = "sciflow molecular graphs 1"
 
@@ -160,6 +163,8 @@ def encode(
 def _encode_one(
     mol: Chem.Mol, vocabulary: Vocabulary, max_atoms: int | None
 ) -> tuple[np.ndarray, np.ndarray] | str:
+    from rdkit import Chem
+
     n = mol.GetNumAtoms()
     if n == 0:
         return "no heavy atom"
@@ -181,7 +186,7 @@ def _encode_one(
             return "cannot be kekulised"
     for bond in mol.GetBonds():
         i, j = bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
-        order = _ORDER.get(bond.GetBondType())
+        order = _ORDER.get(bond.GetBondType().name)
         if order is None:
             return f"bond {bond.GetBondType()} is not single, double or triple"
         high, low = max(i, j), min(i, j)
@@ -197,6 +202,8 @@ def to_mol(labels: Sequence[int], orders: Sequence[int], vocabulary: Vocabulary)
         orders: Bond orders ``[n (n - 1) / 2]``.
         vocabulary: Meaning of the labels.
     """
+    from rdkit import Chem
+
     mol = Chem.RWMol()
     for label in labels:
         symbol, charge = vocabulary.kinds[label]
@@ -207,7 +214,7 @@ def to_mol(labels: Sequence[int], orders: Sequence[int], vocabulary: Vocabulary)
     for i in range(1, len(labels)):
         for j in range(i):
             if orders[pair]:
-                mol.AddBond(j, i, _BOND[int(orders[pair])])
+                mol.AddBond(j, i, Chem.BondType.names[_BOND[int(orders[pair])]])
             pair += 1
     return mol
 
@@ -222,4 +229,4 @@ def to_mols(graphs: MolecularGraphs) -> list[Chem.Mol]:
     return mols
 
 
-__all__ = ["Encoded", "MolecularGraphs", "SciflowError", "encode", "to_mol", "to_mols"]
+__all__ = ["Encoded", "MolecularGraphs", "encode", "to_mol", "to_mols"]

@@ -71,7 +71,7 @@ class Process:
         Raises:
             SciflowError: A path is unknown, or the two components mix jumps and Gaussian paths.
         """
-        table = {"path": choice} if isinstance(choice, str) else dict(choice)
+        table: dict[str, Any] = {"path": choice} if isinstance(choice, str) else dict(choice)
         settings = {k: table.pop(k) for k in ("precondition", "bond_weight") if k in table}
         if set(table) != set(COMPONENTS):
             for name in table:

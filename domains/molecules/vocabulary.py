@@ -4,16 +4,34 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-
-from rdkit import Chem
+from typing import TYPE_CHECKING
 
 from sciflow.errors import expected
 
+if TYPE_CHECKING:
+    from rdkit import Chem
+
 BOND_ORDERS = (0, 1, 2, 3)
 """Bond classes: none, single, double, triple; molecules are kekulised, so there is no aromatic bond."""
+
+# Kept here, so that training on encoded data does without rdkit.
+_ELEMENTS = (
+    "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr "
+    "Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir "
+    "Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl "
+    "Mc Lv Ts Og"
+).split()
+_VALENCES = {
+    **dict.fromkeys("H Li F Na Cl K Br Rb Cs Fr".split(), 1),
+    **dict.fromkeys("Be O Mg Ca Sr Ba Ra".split(), 2),
+    **dict.fromkeys("B N Al Ga In".split(), 3),
+    **dict.fromkeys("C Si Ge Sn Pb".split(), 4),
+    **dict.fromkeys("P As Sb I Bi At".split(), 5),
+    **dict.fromkeys("S Se Te Xe Po".split(), 6),
+}
 
 _NAME = re.compile(r"([A-Z][a-z]?)([+-]\d*)?")
 
@@ -40,15 +58,12 @@ class Vocabulary:
     names: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        table = Chem.GetPeriodicTable()
         for name in self.names:
             match = _NAME.fullmatch(name)
-            try:
-                table.GetAtomicNumber(match.group(1) if match else name)
-            except RuntimeError:
+            if match is None or match.group(1) not in _ELEMENTS:
                 raise expected(
                     "atom type", name, "an element symbol with an optional charge, such as N or O-"
-                ) from None
+                )
         if len(set(self.names)) != len(self.names) or not self.names:
             raise expected("vocabulary", self.names, "at least one atom type, each once")
 
@@ -84,21 +99,14 @@ class Vocabulary:
 
     @cached_property
     def valences(self) -> tuple[int, ...]:
-        """Largest normal valence of each type, in bonds (a charged atom has that of its isoelectronic neighbour)."""
-        table = Chem.GetPeriodicTable()
-        valences = []
-        for symbol, charge in self.kinds:
-            number = table.GetAtomicNumber(symbol) - charge
-            known = [v for v in table.GetValenceList(max(number, 1)) if v >= 0]
-            valences.append(max(known, default=0))
-        return tuple(valences)
+        """Largest normal valence of each type, in bonds, 0 for metals without one.
+
+        A charged atom has that of the element with as many electrons.
+        """
+        numbers = [max(_ELEMENTS.index(symbol) - charge, 0) for symbol, charge in self.kinds]
+        return tuple(_VALENCES.get(_ELEMENTS[number], 0) for number in numbers)
 
     @property
     def charged(self) -> bool:
         """True where a type carries a charge."""
         return any(charge for _, charge in self.kinds)
-
-
-def neutral(names: Sequence[str]) -> Vocabulary:
-    """Return the vocabulary of the neutral types among `names`, in their order."""
-    return Vocabulary(tuple(name for name in names if "+" not in name and "-" not in name))

@@ -137,7 +137,10 @@ def train(
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     nodes = int(os.environ.get("WORLD_SIZE", "1")) // processes
     fabric = Fabric(
-        accelerator=device, devices=processes, num_nodes=max(nodes, 1), precision=precision
+        accelerator=device,
+        devices=processes,
+        num_nodes=max(nodes, 1),
+        precision=precision,  # type: ignore[arg-type]
     )
     fabric.launch()
     if recipe.batch_size % fabric.world_size:

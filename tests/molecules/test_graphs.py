@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from rdkit import Chem
@@ -10,6 +14,7 @@ from sciflow.domains.molecules import MolecularGraphs, Vocabulary, encode, to_mo
 from sciflow.errors import SciflowError
 from sciflow.spaces import pair_index
 
+ROOT = Path(__file__).resolve().parents[2]
 SMILES = [
     "C",
     "CO",
@@ -51,6 +56,31 @@ def test_vocabulary_puts_neutral_types_first_and_reads_its_own_names() -> None:
 
 def test_valences_count_the_charge() -> None:
     assert Vocabulary(("C", "N", "O", "F", "N+", "O-")).valences == (4, 3, 2, 1, 4, 1)
+
+
+def test_valences_are_those_of_rdkit() -> None:
+    table = Chem.GetPeriodicTable()
+    names = tuple(table.GetElementSymbol(number) for number in range(1, 119))
+    known = [max((v for v in table.GetValenceList(n) if v >= 0), default=0) for n in range(1, 119)]
+    assert Vocabulary(names).valences == tuple(known)
+
+
+def test_training_needs_no_rdkit(tmp_path) -> None:
+    graphs = encode(mols(["CO", "CCN"]), Vocabulary(("C", "N", "O"))).graphs
+    graphs.save(tmp_path / "data.safetensors")
+    code = f"""
+import sys
+sys.modules["rdkit"] = None
+from sciflow.domains.molecules import Molecules
+adapter, data = Molecules.from_data({{"train": {str(tmp_path / "data.safetensors")!r}}}, {{}})
+import torch
+from sciflow.learning import Objective
+batch = data.batch(torch.arange(2))
+objective = Objective(adapter.system(), adapter.network())
+objective(dict(batch), batch.masks, batch.condition, 0, torch.arange(2), 2)["loss"].backward()
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert run.returncode == 0, run.stderr
 
 
 @pytest.mark.parametrize("names", [("Xx",), ("C", "C"), (), ("c",), ("N++",)])

@@ -204,8 +204,9 @@ class Block(nn.Module):
         return nodes, edges + second(activation(_linear_of_parts(first, inputs)))
 
 
-def _linear_of_parts(layer: nn.Linear, parts: Sequence[Tensor]) -> Tensor:
-    """Apply a layer to the concatenation of `parts` along the last axis, without writing that."""
+def _linear_of_parts(layer: nn.Module, parts: Sequence[Tensor]) -> Tensor:
+    """Apply a linear layer to the concatenation of `parts` along the last axis, without writing that."""
+    assert isinstance(layer, nn.Linear)
     weights = layer.weight.split([part.shape[-1] for part in parts], 1)
     out = F.linear(parts[0], weights[0], layer.bias).flatten(0, -2)
     for part, weight in zip(parts[1:], weights[1:], strict=True):
@@ -230,6 +231,9 @@ class GraphTransformer(nn.Module):
         condition: Width of the condition.
         features: Whether to compute structural features.
     """
+
+    valence: Tensor
+    order: Tensor
 
     def __init__(
         self,
