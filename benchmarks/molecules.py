@@ -20,6 +20,7 @@ from record import write
 import sciflow
 from sciflow.domains.molecules import Molecules
 from sciflow.domains.molecules.reference import Reference
+from sciflow.runtime.device import keep_memory
 from sciflow.runtime.generate import Generation
 
 SHARES = (
@@ -61,6 +62,7 @@ def main() -> None:
     parser.add_argument("--name", help="name of the result file")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    keep_memory()
     model = sciflow.load(args.model)
     reference = Reference(Molecules.read(f"{args.data}:test").objects)
     train = Reference(Molecules.read(f"{args.data}:train").objects)

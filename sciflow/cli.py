@@ -142,6 +142,7 @@ def generate(
     """
     from .model import default, load
     from .runtime import progress
+    from .runtime.device import keep_memory
     from .runtime.evaluate import read
     from .runtime.generate import Generation, produce
     from .runtime.output import Output
@@ -149,6 +150,7 @@ def generate(
     for word, count in (("-n", number), ("--batch-size", batch_size)):
         if count < 1:
             raise expected(word, count, "at least 1")
+    keep_memory()
     adapter = registry.adapter(domain)
     options = dict(_pair("--option", text) for text in option or ())
     _known(adapter, against, train)
@@ -251,10 +253,12 @@ def train(
     """
     from .runtime import progress
     from .runtime.config import load
+    from .runtime.device import keep_memory
     from .runtime.interruption import deferred
     from .runtime.training import is_first, run
     from .runtime.training import progress as look
 
+    keep_memory()
     settings = load(config, setting or ())
     before = look(settings)
     if not is_first():

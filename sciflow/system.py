@@ -1,7 +1,7 @@
 """Systems: named components that go from noise to data together, under one network.
 
 A `Component` is a space, a path and the kind of prediction made for it; a `System` is an ordered mapping of components.
-A graph, a lattice with atoms on it or a stack of wavelet bands differ in this mapping alone.
+Whatever two domains bring, their systems differ in this mapping alone.
 
 A network is any callable ``network(state, t) -> mapping from component name to tensor``, with `t` of shape ``[B]``.
 """

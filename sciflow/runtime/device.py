@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
+
 import torch
 
 from ..errors import SciflowError, expected
+
+# Numbers of glibc's malloc.h.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 
 NAMES = ("auto", "cpu", "cuda", "mps")
 
@@ -44,4 +49,18 @@ def describe(device: torch.device) -> str:
     return str(device)
 
 
-__all__ = ["NAMES", "choose", "describe"]
+def keep_memory() -> None:
+    """Ask the C library to keep freed memory for the next layer of a network instead of handing it back.
+
+    Large activations are else mapped and zeroed anew by the kernel in every layer: up to a fifth of the time on a CPU.
+    For whole processes, such as the command line; a no-op where the C library is not glibc.
+    """
+    try:
+        library = ctypes.CDLL("libc.so.6")
+        library.mallopt(_TRIM_THRESHOLD, (1 << 31) - 1)
+        library.mallopt(_MMAP_THRESHOLD, 1 << 30)
+    except (OSError, AttributeError):
+        return
+
+
+__all__ = ["NAMES", "choose", "describe", "keep_memory"]

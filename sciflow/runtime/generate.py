@@ -30,7 +30,7 @@ from .interruption import deferred
 from .output import Output
 from .provenance import provenance
 
-BATCH_SIZE = 250
+BATCH_SIZE = 500
 CARD = ("description", "data", "licence", "parameters", "measured")
 """What of a model's card goes with its samples."""
 Choice = str | Mapping[str, Any] | None
