@@ -64,7 +64,7 @@ NAMES = [
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("name", FLOWS)
 def test_order_of_the_flow(name: str, path: str, law: Law) -> None:
-    solver, steps = make(name), (48, 96)
+    solver, steps = make(name), (32, 64)
     errors = flow_errors(solver, PATHS[path], law, grid_for(name, PATHS[path]), steps)
     measured = slope(steps, errors)
     assert measured > solver.order - 0.3
@@ -77,7 +77,7 @@ def test_order_of_the_flow(name: str, path: str, law: Law) -> None:
 def test_weak_order_on_a_gaussian(
     name: str, options: dict[str, Any], draws: int, path: str
 ) -> None:
-    solver, steps = make({"name": name, **options}), (32, 64)
+    solver, steps = make({"name": name, **options}), (24, 48)
     errors = gaussian_law_errors(solver, PATHS[path], GAUSSIAN, Uniform(), steps)
     assert slope(steps, errors) > solver.order - 0.3
 
@@ -87,7 +87,7 @@ def test_weak_order_on_a_gaussian(
 def test_weak_order_on_a_mixture(
     name: str, options: dict[str, Any], draws: int, path: str
 ) -> None:
-    solver, steps = make({"name": name, **options}), (20, 40)
+    solver, steps = make({"name": name, **options}), (16, 32)
     chosen = PATHS[path] if path != "ve" else VE(0.1, 10.0)
     corrected = options.get("snr", 0) > 0
     errors = mixture_law_errors(solver, chosen, MIXTURE, Uniform(), steps, draws, corrected)
@@ -370,7 +370,7 @@ def test_corrections_repair_a_coarse_grid_and_spoil_no_fine_one(choice: dict[str
 @pytest.mark.parametrize("name", SOLVERS)
 def test_every_solver_stays_finite_and_in_the_space(name: str, path: GaussianPath) -> None:
     frame = graph_frame([5, 3, 1])
-    for steps, grid in ((1, Uniform()), (2, LogSNR()), (5, LogSNR()), (5, Power(9.0))):
+    for steps, grid in ((1, Uniform()), (3, LogSNR()), (5, Power(9.0))):
         streams = Streams.range(0, 0, 3)
         end = run(make(name), path, frame, streams, grid=grid, steps=steps)
         for field, component in graph_system(path).items():
@@ -438,15 +438,14 @@ def test_each_stage_is_one_call_for_the_whole_state(name: str, path: GaussianPat
     assert len(calls) == wanted
 
 
-@pytest.mark.parametrize("kind", ["data", "noise", "score", "velocity", "v"])
 @pytest.mark.parametrize("name", SOLVERS)
-def test_the_kind_of_prediction_does_not_matter(name: str, kind: str) -> None:
+def test_the_kind_of_prediction_does_not_matter(name: str) -> None:
     ends = []
-    for chosen in ("data", kind):
-        system = one(VP(), chosen)
+    for kind in ("data", "noise", "score", "velocity", "v"):
+        system = one(VP(), kind)
         args = (system, MIXTURE.network(system), Frame({"x": (3,)}), Streams.range(0, 0, 4))
-        ends.append(sample(*args, solver=make(name), grid=Uniform(), steps=9, dtype=F64)["x"])
-    assert torch.allclose(ends[0], ends[1], atol=1e-9)
+        ends.append(sample(*args, solver=make(name), grid=Uniform(), steps=5, dtype=F64)["x"])
+        assert torch.allclose(ends[0], ends[-1], atol=1e-9)
 
 
 @pytest.mark.parametrize("name", PREDICTORS)
