@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -85,25 +86,39 @@ def main() -> None:
                 "seconds_per_1000": wall / args.n * 1000,
             }
         )
+        save(args, model, reference, train, runs)
+    runs[0]["batch_invariance"] = batch_invariance(model)
+    path = save(args, model, reference, train, runs)
+    print(f"\nwritten to benchmarks/results/{path.name}")
+
+
+def save(
+    args: argparse.Namespace,
+    model: sciflow.Model,
+    reference: Reference,
+    train: Reference,
+    runs: list[dict[str, Any]],
+) -> Path:
+    """Write the runs so far, with the mean and the spread of each figure."""
     figures = {}
     for name in (*SHARES, *DISTANCES):
-        values = [
-            run["figures"][name]["value"]
-            for run in runs
-            if run["figures"][name]["value"] is not None
-        ]
-        first = runs[0]["figures"][name]
+        found = [run["figures"][name] for run in runs]
+        values = [figure["value"] for figure in found if figure["value"] is not None]
         figures[name] = {
             "mean": statistics.fmean(values) if values else None,
-            "spread": (max(values) - min(values)) if len(values) > 1 else None,
-            "reference": first["reference"],
-            "floor": first["floor"],
+            "spread": max(values) - min(values) if len(values) > 1 else None,
+            "reference": found[0]["reference"],
+            "floor": found[0]["floor"],
         }
     cost = [run["cpu_seconds_per_1000"] for run in runs]
-    path = write(
-        args.name or f"molecules-{args.model.rstrip('/').split('/')[-1]}",
-        seeds=args.seeds,
-        data={"reference": f"{args.data}:test", "molecules": len(reference), "train": len(train)},
+    return write(
+        args.name or f"molecules-{model.name}",
+        seeds=[run["seed"] for run in runs],
+        data={
+            "reference": f"{args.data}:test",
+            "molecules": len(reference),
+            "train": len(train),
+        },
         results={
             "model": model.name,
             "n": args.n,
@@ -111,11 +126,9 @@ def main() -> None:
             "ceiling": reference.ceiling,
             "figures": figures,
             "cpu_seconds_per_1000": {"mean": statistics.fmean(cost), "min": min(cost)},
-            "batch_invariance": batch_invariance(model),
             "runs": runs,
         },
     )
-    print(f"\nwritten to benchmarks/results/{path.name}")
 
 
 if __name__ == "__main__":

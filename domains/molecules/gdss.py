@@ -122,6 +122,7 @@ def import_weights(path: str | Path) -> Model:
         "predictor": _PREDICTORS[authors.predictor],
         "snr": authors.snr,
         "scale": authors.scale_eps,
+        "norm": "sample",
     }
     card = {
         "title": f"GDSS, weights released by its authors for {checkpoint.dataset}",
