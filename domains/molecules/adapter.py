@@ -228,7 +228,7 @@ class Molecules(Adapter):
         if datasets.is_name(str(path)):
             return Read(datasets.molecules(str(path)))
         result = files.read(path, raw=raw, progress=progress)
-        return Read(result.mols, [tuple(skip) for skip in result.skipped])
+        return Read(result.mols, [(s.row, s.text, s.reason) for s in result.skipped])
 
     @classmethod
     def writer(cls, path: str | Path) -> Any:
