@@ -18,12 +18,13 @@ BOND_ORDERS = (0, 1, 2, 3)
 """Bond classes: none, single, double, triple; molecules are kekulised, so there is no aromatic bond."""
 
 # Kept here, so that training on encoded data does without rdkit.
-_ELEMENTS: list[str] = (
+_SYMBOLS = (
     "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr "
     "Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir "
     "Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl "
     "Mc Lv Ts Og"
-).split()
+)
+_ELEMENTS: list[str] = [str(symbol) for symbol in _SYMBOLS.split()]
 _VALENCES = {
     **dict.fromkeys("H Li F Na Cl K Br Rb Cs Fr".split(), 1),
     **dict.fromkeys("Be O Mg Ca Sr Ba Ra".split(), 2),
