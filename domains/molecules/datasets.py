@@ -103,13 +103,14 @@ def smiles(name: str) -> list[str]:
 
 
 def molecules(name: str) -> list[Chem.Mol]:
-    """Return a data set as molecules without stereochemistry, unparsable rows left out."""
+    """Return a data set as kekulised molecules without stereochemistry, unparsable rows left out."""
     found = []
     with rdBase.BlockLogs():
         for text in smiles(name):
             mol = Chem.MolFromSmiles(text)
             if mol is not None:
                 Chem.RemoveStereochemistry(mol)
+                Chem.Kekulize(mol, clearAromaticFlags=True)
                 found.append(mol)
     return found
 
