@@ -103,6 +103,12 @@ def main() -> None:
     parser.add_argument("--rival", type=Path)
     parser.add_argument("-n", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--norms",
+        nargs="+",
+        default=["sample", "batch"],
+        help="norms of the Langevin step: of the sample, or means over the batch as in the authors' code",
+    )
     parser.add_argument("--steps", type=int, help="steps of our sampler, for a quick look")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -112,10 +118,10 @@ def main() -> None:
     train = Reference(Molecules.read(f"{data}:train").objects)
     authors = dict(model.sampling.solver)  # type: ignore[arg-type]
     sides = {
-        "ours": lambda: ours(model, args.n, args.seed, None, args.steps),
-        "ours, batch norms": lambda: ours(
-            model, args.n, args.seed, authors | {"norm": "batch"}, args.steps
-        ),
+        f"ours, norm {norm}": lambda norm=norm: ours(
+            model, args.n, args.seed, authors | {"norm": norm}, args.steps
+        )
+        for norm in args.norms
     }
     if args.rival:
         sides["authors' code"] = lambda: rival(

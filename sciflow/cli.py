@@ -125,7 +125,7 @@ def generate(
     steps: Annotated[int | None, typer.Option(help="Default: the model's own.")] = None,
     solver: Annotated[str | None, typer.Option(metavar=_CHOICE, help=_OWN)] = None,
     grid: Annotated[str | None, typer.Option(metavar=_CHOICE, help=_OWN)] = None,
-    batch_size: Annotated[int, typer.Option("--batch-size", help="Samples at a time.")] = 250,
+    batch_size: Annotated[int, typer.Option("--batch-size", help="Samples at a time.")] = 500,
     device: Device = "auto",
     option: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="A wish in the domain's words.")
