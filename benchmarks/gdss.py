@@ -4,9 +4,8 @@
 
 Both sides draw n graphs in one batch with the same numbers of atoms, 1000 steps, one thread, the same network
 evaluations; both are judged by our metrics. The rival is a checkout of the authors' repository (not needed for our
-side), from which the two score networks, the SDEs and the predictor-corrector sampler are used as they are.
-``--solver`` and ``--steps`` add rows of other samplers on the same weights. Results go to
-``benchmarks/results/gdss-<file>.json``.
+side), from which the two score networks, the SDEs and the predictor-corrector sampler are used as they are. Results go
+to ``benchmarks/results/gdss-<file>.json``.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ quick.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -43,6 +44,8 @@ def _foot(verb: str, *general: str) -> str:
 
 def main() -> None:
     """Run the command line with the arguments of the process."""
+    # Before torch loads: threads that spin while they wait are many times slower on cores shared with others.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # The base of all errors of usage, wherever a version of typer keeps it.
     usage: Any = typer.BadParameter.mro()[2]
     try:
