@@ -10,6 +10,8 @@ from typing import Any
 from sciflow.runtime.provenance import commit, provenance
 
 RESULTS = Path(__file__).parent / "results"
+COMMIT = commit()
+"""Commit at the start of the run: long ones may end on another."""
 
 
 def cpu() -> str:
@@ -47,7 +49,7 @@ def write(
     path = RESULTS / f"{name}.json"
     content = {
         "command": command(),
-        "commit": commit(),
+        "commit": COMMIT,
         "seeds": seeds,
         "device": device,
         "cpu": cpu(),
