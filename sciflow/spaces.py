@@ -13,6 +13,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from .errors import expected
 from .shapes import expand
 from .streams import Streams
 
@@ -48,6 +49,12 @@ class Space(ABC):
             Noise ``[B, *shape]``, zero on padding.
         """
 
+    def base(
+        self, shape: Sequence[int], streams: Streams, mask: Tensor | None, dtype: torch.dtype
+    ) -> Tensor:
+        """Draw from the law that knows nothing: the standard noise, or the uniform law where the space is compact."""
+        return self.noise(shape, streams, mask, dtype)
+
     def project(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Return the nearest point of the space, zero on padding."""
         return x if mask is None else x * expand(mask, x).to(x.dtype)
@@ -57,8 +64,12 @@ class Space(ABC):
         return x + step
 
     def difference(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return the tangent vector that moves `y` to `x`."""
+        """Return the shortest tangent vector that moves `y` to `x`."""
         return x - y
+
+    def lift(self, x: Tensor, near: Tensor) -> Tensor:
+        """Return the coordinates of the point `x` that lie nearest to `near` (they are unique but on a torus)."""
+        return x
 
     def dimension(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Number of free coordinates of each sample, float ``[B]``."""
@@ -74,6 +85,46 @@ class Euclidean(Space):
         self, shape: Sequence[int], streams: Streams, mask: Tensor | None, dtype: torch.dtype
     ) -> Tensor:
         return self.project(streams.normal(shape, dtype), mask)
+
+
+@dataclass(frozen=True)
+class Torus(Space):
+    """Coordinates modulo a period; tangent noise is N(0, I), the base law is uniform.
+
+    Between projections, coordinates are lifted: x and x + period are one point, and a path moves on the real line.
+
+    Args:
+        period: Length after which a coordinate comes back, > 0.
+    """
+
+    period: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.period > 0:
+            raise expected("period of a torus", self.period, "a positive number")
+
+    def noise(
+        self, shape: Sequence[int], streams: Streams, mask: Tensor | None, dtype: torch.dtype
+    ) -> Tensor:
+        x = streams.normal(shape, dtype)
+        return x if mask is None else x * expand(mask, x).to(x.dtype)
+
+    def base(
+        self, shape: Sequence[int], streams: Streams, mask: Tensor | None, dtype: torch.dtype
+    ) -> Tensor:
+        return self.project(streams.uniform(shape, dtype) * self.period, mask)
+
+    def project(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        x = torch.remainder(x, self.period)
+        # Rounding carries a small negative number to the period itself.
+        return super().project(torch.where(x < self.period, x, 0.0), mask)
+
+    def difference(self, x: Tensor, y: Tensor) -> Tensor:
+        half = self.period / 2
+        return torch.remainder(x - y + half, self.period) - half
+
+    def lift(self, x: Tensor, near: Tensor) -> Tensor:
+        return near + self.difference(x, near)
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .errors import expected, unknown
+from .errors import SciflowError, expected, unknown
 from .paths.base import Ends, Path
 from .paths.gaussian import GaussianPath
 from .prediction import KINDS, combine, error_scale, resolve
@@ -41,6 +42,9 @@ class Component:
         marginal: For ``logits``, class frequencies of the data ``[K]``. If given, the network's output is added to the
             log-posterior of one element taken by itself, log marginal + log q(x_t | x_1), so that it
             only has to learn what the rest of the state says.
+        centre: Value that the path falls back to as noise grows (mean-reverting): the path is that of x - centre. A
+            number, or the name of a condition with one value per element.
+        source: Name of the condition that holds the sample at t = 0, for paths between two data sets.
     """
 
     space: Space
@@ -49,32 +53,109 @@ class Component:
     weight: float = 1.0
     measure: str | None = None
     marginal: tuple[float, ...] | None = None
+    centre: float | str = 0.0
+    source: str = ""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise unknown("prediction kind", self.kind, KINDS)
+        misfit = self.path.misfit(self.space)
+        if misfit:
+            raise SciflowError(
+                f"component: got path {type(self.path).__name__} on space {type(self.space).__name__}, expected a path "
+                f"that is defined there: {misfit}; choose another path or space"
+            )
         if not self.path.continuous and self.kind != "logits":
             raise expected(
                 "prediction kind", self.kind, "'logits' for a jump path", "set kind = 'logits'"
             )
 
-    def ends(self, prediction: Tensor, x_t: Tensor, t: Tensor) -> Ends:
+    def ends(
+        self, prediction: Tensor, x_t: Tensor, t: Tensor, centre: Tensor | float = 0.0
+    ) -> Ends:
         """Return the believed ends.
 
         Args:
             prediction: Network output ``[B, ...]``.
             x_t: State ``[B, ...]``.
             t: Times ``[B]``.
+            centre: Value of `centre` (see `System.centre`).
         """
-        if self.kind != "logits":
-            assert isinstance(self.path, GaussianPath)
-            return resolve(self.kind, self.path.coefficients(t), prediction, x_t)
-        x1 = self.logits(prediction, x_t, t).softmax(-1)
+        kind = self.kind
+        if kind == "logits":
+            kind, prediction = "data", self.logits(prediction, x_t, t).softmax(-1)
+        elif kind == "data":
+            prediction = self.space.lift(prediction, x_t)
         if not isinstance(self.path, GaussianPath):
-            return Ends(x1)
-        c = self.path.coefficients(t)
-        a, s = torch.as_tensor(c.a), torch.as_tensor(c.s)
-        return Ends(x1, (x_t - expand(a, x1) * x1) / expand(s, x1))
+            return self.path.believe(kind, prediction, x_t, t)
+        if _nowhere(centre):
+            return resolve(kind, self.path.coefficients(t), prediction, x_t)
+        off = prediction - centre if kind == "data" else prediction
+        ends = resolve(kind, self.path.coefficients(t), off, x_t - centre)
+        return Ends(ends.x1 + centre, ends.x0)
+
+    def prior(
+        self,
+        shape: Sequence[int],
+        streams: Streams,
+        mask: Tensor | None,
+        dtype: torch.dtype,
+        centre: Tensor | float = 0.0,
+    ) -> Tensor:
+        """Draw the state at t = 0, ``[B, *shape]``."""
+        x = self.path.prior(self.space, shape, streams, mask, dtype)
+        return x if _nowhere(centre) else self.space.project(x + centre, mask)
+
+    def corrupt(
+        self,
+        x1: Tensor,
+        t: Tensor,
+        streams: Streams,
+        mask: Tensor | None,
+        x0: Tensor | None = None,
+        centre: Tensor | float = 0.0,
+    ) -> tuple[Tensor, Ends]:
+        """Draw x_t given the data (see `Path.corrupt`); the ends are those of x - centre."""
+        if _nowhere(centre):
+            return self.path.corrupt(self.space, x1, t, streams, mask, x0)
+        x_t, ends = self.path.corrupt(self.space, x1 - centre, t, streams, mask, x0)
+        return self.space.project(x_t + centre, mask), ends
+
+    def posterior(
+        self,
+        x_t: Tensor,
+        ends: Ends,
+        now: Any,
+        then: Any,
+        streams: Streams,
+        mask: Tensor | None,
+        centre: Tensor | float = 0.0,
+    ) -> Tensor:
+        """Draw x_s given x_t and the believed ends (see `Path.posterior`)."""
+        if _nowhere(centre):
+            return self.path.posterior(self.space, x_t, ends, now, then, streams, mask)
+        off = Ends(ends.x1 - centre, ends.x0, ends.z)
+        x = self.path.posterior(self.space, x_t - centre, off, now, then, streams, mask)
+        return self.space.project(x + centre, mask)
+
+    def renew(
+        self,
+        ends: Ends,
+        then: Any,
+        streams: Streams,
+        mask: Tensor | None,
+        centre: Tensor | float = 0.0,
+    ) -> Tensor:
+        """Draw x_s given the believed data alone (see `Path.renew`)."""
+        if _nowhere(centre):
+            return self.path.renew(self.space, ends, then, streams, mask)
+        off = Ends(ends.x1 - centre, ends.x0, ends.z)
+        x = self.path.renew(self.space, off, then, streams, mask)
+        return self.space.project(x + centre, mask)
+
+    def clean(self, ends: Ends, mask: Tensor | None) -> Tensor:
+        """Return the believed data as a point of the space."""
+        return self.path.clean(self.space, ends, mask)
 
     def logits(self, prediction: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
         """Return the logits of the data: the network's, plus the single-element posterior if asked for."""
@@ -85,23 +166,48 @@ class Component:
         return prediction + log_marginal + evidence
 
     def error(
-        self, prediction: Tensor, x_t: Tensor, x1: Tensor, x0: Tensor | None, t: Tensor
+        self,
+        prediction: Tensor,
+        x_t: Tensor,
+        ends: Ends,
+        t: Tensor,
+        centre: Tensor | float = 0.0,
     ) -> Tensor:
-        """Return the loss of each element: squared error, summed over nothing, or cross-entropy."""
+        """Return the loss of each element: squared error, summed over nothing, or cross-entropy.
+
+        Args:
+            prediction: Network output ``[B, ...]``.
+            x_t: State ``[B, ...]``.
+            ends: The true ends, of x - centre.
+            t: Times ``[B]``.
+            centre: Value of `centre` (see `System.centre`).
+        """
         if self.kind == "logits":
-            logits = self.logits(prediction, x_t, t)
+            logits, x1 = self.logits(prediction, x_t, t), ends.x1
             if x1.is_floating_point():
                 return -(x1 * logits.log_softmax(-1)).sum(-1)
             return F.cross_entropy(logits.flatten(0, -2), x1.flatten(), reduction="none").view(
                 x1.shape
             )
-        assert isinstance(self.path, GaussianPath)
+        if not isinstance(self.path, GaussianPath):
+            return self.path.error(self.kind, prediction, ends, t)
         c = self.path.coefficients(t)
-        error = prediction - combine(self.kind, c, Ends(x1, x0))
+        target = combine(self.kind, c, ends)
+        if self.kind == "data":
+            error = self.space.difference(
+                prediction, target if _nowhere(centre) else target + centre
+            )
+        else:
+            error = prediction - target
         if self.measure is not None and self.measure != self.kind:
             scale = torch.as_tensor(error_scale(self.kind, self.measure, c))
             error = error * expand(scale.to(error.dtype), error)
         return error**2
+
+
+def _nowhere(centre: Tensor | float) -> bool:
+    """Whether the path is centred at zero, as most are."""
+    return isinstance(centre, float) and centre == 0.0
 
 
 @dataclass(frozen=True)
@@ -112,13 +218,13 @@ class Noised:
         state: x_t of every component.
         t: Times ``[B]``.
         clean: x_1 of every component.
-        noise: x_0 of the components that have one.
+        ends: The ends that made x_t.
     """
 
     state: State
     t: Tensor
     clean: State
-    noise: Mapping[str, Tensor | None]
+    ends: Mapping[str, Ends]
 
 
 @dataclass(frozen=True)
@@ -185,29 +291,55 @@ class System(Mapping[str, Component]):
             condition: Condition of the state.
             dtype: Floating-point type of continuous components.
         """
-        masks = masks or {}
-        fields = {
-            name: component.path.prior(
-                component.space, shapes[name], streams, masks.get(name), dtype
+        frame = State({}, masks, condition)
+        fields = {}
+        for name, component in self.items():
+            if component.source:
+                fields[name] = self._source(name, frame)
+                continue
+            fields[name] = component.prior(
+                shapes[name], streams, frame.mask(name), dtype, self.centre(name, frame)
             )
-            for name, component in self.items()
-        }
         return State(fields, masks, condition)
 
-    def corrupt(self, clean: State, t: Tensor, streams: Streams) -> Noised:
+    def centre(self, name: str, state: State) -> Tensor | float:
+        """Value that the path of component `name` falls back to, for this batch (see `Component`).
+
+        Raises:
+            SciflowError: The state lacks the condition that the component names.
+        """
+        centre = self[name].centre
+        if isinstance(centre, str):
+            return _condition(f"centre of component {name!r}", centre, state)
+        return float(centre)
+
+    def _source(self, name: str, state: State) -> Tensor:
+        return _condition(f"source of component {name!r}", self[name].source, state)
+
+    def corrupt(
+        self,
+        clean: State,
+        t: Tensor,
+        streams: Streams,
+        noise: Mapping[str, Tensor] | None = None,
+    ) -> Noised:
         """Draw x_t of every component given the data.
 
         Args:
             clean: Data.
             t: Times in [0, 1], ``[B]``.
             streams: Random streams of the batch.
+            noise: Noise ends to use for some components (a coupling chose them).
         """
-        fields, noise = {}, {}
+        fields, ends = {}, {}
         for name, component in self.items():
-            fields[name], noise[name] = component.path.corrupt(
-                component.space, clean[name], t, streams, clean.mask(name)
+            x0 = (noise or {}).get(name)
+            if x0 is None and component.source:
+                x0 = self._source(name, clean)
+            fields[name], ends[name] = component.corrupt(
+                clean[name], t, streams, clean.mask(name), x0, self.centre(name, clean)
             )
-        return Noised(clean.replace(**fields), t, clean, noise)
+        return Noised(clean.replace(**fields), t, clean, ends)
 
     def predict(self, network: Network, state: State, t: Tensor) -> dict[str, Ends]:
         """Call the network once and return the believed ends of every component.
@@ -218,9 +350,19 @@ class System(Mapping[str, Component]):
             t: Times ``[B]``.
         """
         output = network(state, t)
-        return {name: c.ends(output[name], state[name], t) for name, c in self.items()}
+        return {
+            name: c.ends(output[name], state[name], t, self.centre(name, state))
+            for name, c in self.items()
+        }
 
-    def loss(self, network: Network, clean: State, t: Tensor, streams: Streams) -> Loss:
+    def loss(
+        self,
+        network: Network,
+        clean: State,
+        t: Tensor,
+        streams: Streams,
+        noise: Mapping[str, Tensor] | None = None,
+    ) -> Loss:
         """Corrupt the data, call the network once, and return the loss of every component.
 
         Args:
@@ -228,8 +370,9 @@ class System(Mapping[str, Component]):
             clean: Data.
             t: Times in [0, 1], ``[B]``.
             streams: Random streams of the batch.
+            noise: Noise ends to use for some components (see `coupling`).
         """
-        return self.loss_of(network, self.corrupt(clean, t, streams))
+        return self.loss_of(network, self.corrupt(clean, t, streams, noise))
 
     def loss_of(self, network: Network, noised: Noised) -> Loss:
         """As `loss`, for a batch that is on its way already."""
@@ -241,9 +384,9 @@ class System(Mapping[str, Component]):
             error = component.error(
                 output[name],
                 noised.state[name],
-                noised.clean[name],
-                noised.noise[name],
+                noised.ends[name],
                 noised.t,
+                self.centre(name, noised.state),
             )
             mask = noised.clean.mask(name)
             if mask is None:
@@ -256,3 +399,11 @@ class System(Mapping[str, Component]):
         if self.reduction == "element":
             return Loss(torch.as_tensor(total) / torch.as_tensor(elements).clamp_min(1), parts)
         return Loss(0.5 * torch.as_tensor(total) / noised.state.batch_size, parts)
+
+
+def _condition(what: str, name: str, state: State) -> Tensor:
+    if name not in state.condition:
+        raise expected(
+            what, sorted(state.condition), f"a condition named {name!r}", "give it with the state"
+        )
+    return state.condition[name]

@@ -60,8 +60,8 @@ class Inpaint(Hook):
             if t < 1:
                 dtype = x.dtype if x.is_floating_point() else torch.float32
                 times = torch.full((len(streams),), t, dtype=dtype, device=x.device)
-                value, _ = component.path.corrupt(
-                    component.space, value, times, own, state.mask(name)
+                value, _ = component.corrupt(
+                    value, times, own, state.mask(name), centre=system.centre(name, state)
                 )
             fields[name] = torch.where(expand(known.to(x.device), x), value, x)
         return state.replace(**fields)

@@ -7,7 +7,7 @@ the data is known. What the network adds is its belief about the data; nothing e
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,10 +25,22 @@ class Ends:
     Args:
         x1: Data end: ``[B, ...]``, for a categorical path class probabilities ``[B, ..., K]``.
         x0: Noise end ``[B, ...]``; None where the path has no such thing (jumps).
+        z: Latent noise ``[B, ...]`` of a path between two data sets; None elsewhere.
     """
 
     x1: Tensor
     x0: Tensor | None = None
+    z: Tensor | None = None
+
+
+NEEDS: Mapping[str, str] = {
+    "posterior": "a draw of x_s given x_t and the data",
+    "renewal": "a draw of x_s given the data alone",
+    "velocity": "a velocity",
+    "score": "a score",
+    "exponential": "a linear part that is solved exactly",
+}
+"""What solvers may ask of a path."""
 
 
 class Path(ABC):
@@ -36,6 +48,14 @@ class Path(ABC):
 
     continuous: bool
     """True where x_t moves in a vector space, so that differential equations apply; False for jumps."""
+
+    @abstractmethod
+    def lacks(self, space: Space, need: str) -> str:
+        """Return why the path on `space` does not offer `need` (one of `NEEDS`), or "" where it does."""
+
+    def misfit(self, space: Space) -> str:
+        """Return why the path is not defined on `space`, or "" where it is."""
+        return ""
 
     @abstractmethod
     def prior(
@@ -50,8 +70,14 @@ class Path(ABC):
 
     @abstractmethod
     def corrupt(
-        self, space: Space, x1: Tensor, t: Tensor, streams: Streams, mask: Tensor | None
-    ) -> tuple[Tensor, Tensor | None]:
+        self,
+        space: Space,
+        x1: Tensor,
+        t: Tensor,
+        streams: Streams,
+        mask: Tensor | None,
+        x0: Tensor | None = None,
+    ) -> tuple[Tensor, Ends]:
         """Draw x_t given the data.
 
         Args:
@@ -60,10 +86,33 @@ class Path(ABC):
             t: Times in [0, 1], ``[B]``.
             streams: Random streams of the batch.
             mask: Mask of the component, or None.
+            x0: The noise end to use (a coupling chose it); None draws it.
 
         Returns:
-            x_t and the noise x_0 that made it (None for jumps).
+            x_t and the ends that made it.
         """
+
+    def believe(self, kind: str, prediction: Tensor, x_t: Tensor, t: Tensor) -> Ends:
+        """Return the ends that a prediction of `kind` means; Gaussian paths leave this to `prediction.resolve`.
+
+        Args:
+            kind: Prediction kind; ``data`` is understood by every path.
+            prediction: Network output.
+            x_t: State ``[B, ...]``.
+            t: Times ``[B]``.
+        """
+        return Ends(prediction)
+
+    def error(self, kind: str, prediction: Tensor, ends: Ends, t: Tensor) -> Tensor:
+        """Return the squared error of a prediction of `kind`, per element.
+
+        Args:
+            kind: Prediction kind.
+            prediction: Network output.
+            ends: The true ends.
+            t: Times ``[B]``.
+        """
+        return (prediction - ends.x1) ** 2
 
     @abstractmethod
     def at(self, t: float) -> Any:
@@ -91,6 +140,20 @@ class Path(ABC):
             streams: Random streams of the batch.
             mask: Mask of the component, or None.
         """
+
+    def renew(
+        self, space: Space, ends: Ends, then: Any, streams: Streams, mask: Tensor | None
+    ) -> Tensor:
+        """Draw x_s given the believed data alone, as if x_t had not been seen.
+
+        Args:
+            space: Space of the component.
+            ends: Believed ends.
+            then: `at(s)`.
+            streams: Random streams of the batch.
+            mask: Mask of the component, or None.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def clean(self, space: Space, ends: Ends, mask: Tensor | None) -> Tensor:

@@ -23,22 +23,25 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..shapes import expand
-from ..spaces import Space
+from ..spaces import Categorical, Space, Torus
 from ..streams import Streams
 from .base import Ends, Path
 
 
 @dataclass(frozen=True)
 class Coefficients:
-    """Coefficients of x_t = a x_1 + s x_0 and their derivatives with respect to t.
+    """Coefficients of x_t = a x_1 + s x_0 + gamma z and their derivatives with respect to t.
 
-    Floats (one time, on the host) or tensors (one time per sample), all of the same kind.
+    Floats (one time, on the host) or tensors (one time per sample), all of the same kind. Only paths between two data
+    sets have a latent noise z.
     """
 
     a: Tensor | float
     s: Tensor | float
     da: Tensor | float
     ds: Tensor | float
+    gamma: Tensor | float = 0.0
+    dgamma: Tensor | float = 0.0
 
     @property
     def diffusion(self) -> Tensor | float:
@@ -69,6 +72,23 @@ class GaussianPath(Path):
         c = self.coefficients(t)
         return 2 * (torch.as_tensor(c.a).log() - torch.as_tensor(c.s).log())
 
+    def misfit(self, space: Space) -> str:
+        if isinstance(space, Categorical):
+            return "labels do not move continuously"
+        if isinstance(space, Torus):
+            a = [self.at(t).a for t in (0.25, 0.5)]
+            s = [self.at(t).s for t in (0.25, 0.5)]
+            if a != [1.0, 1.0] and any(abs(p + q - 1) > 1e-9 for p, q in zip(a, s, strict=True)):
+                return (
+                    "x_t = a x_1 + s x_0 means something on a torus only where a = 1 or a + s = 1"
+                )
+        return ""
+
+    def lacks(self, space: Space, need: str) -> str:
+        if self._from_uniform(space) and need in ("score", "posterior"):
+            return "its noise end is uniform on the torus, which has no Gaussian score"
+        return self.misfit(space)
+
     def at(self, t: float) -> Coefficients:
         c = self.coefficients(torch.tensor(t, dtype=torch.float64))
         return Coefficients(*(float(v) for v in (c.a, c.s, c.da, c.ds)))
@@ -81,14 +101,50 @@ class GaussianPath(Path):
         mask: Tensor | None,
         dtype: torch.dtype,
     ) -> Tensor:
+        if isinstance(space, Torus):
+            return space.base(shape, streams, mask, dtype)
         return space.noise(shape, streams, mask, dtype) * self.prior_scale
 
     def corrupt(
-        self, space: Space, x1: Tensor, t: Tensor, streams: Streams, mask: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+        self,
+        space: Space,
+        x1: Tensor,
+        t: Tensor,
+        streams: Streams,
+        mask: Tensor | None,
+        x0: Tensor | None = None,
+    ) -> tuple[Tensor, Ends]:
         c = self.coefficients(t)
-        x0 = space.noise(x1.shape[1:], streams, mask, x1.dtype)
-        return expand(torch.as_tensor(c.a), x1) * x1 + expand(torch.as_tensor(c.s), x0) * x0, x0
+        if x0 is None:
+            x0 = self._noise_end(space, x1, streams, mask)
+        x_t = expand(torch.as_tensor(c.a), x1) * x1 + expand(torch.as_tensor(c.s), x0) * x0
+        if isinstance(space, Torus):  # the ends move by whole periods with x_t
+            wrapped = space.project(x_t, mask)
+            shift = wrapped - x_t
+            return wrapped, Ends(x1 + shift, x0 + shift if self._from_uniform(space) else x0)
+        return x_t, Ends(x1, x0)
+
+    def _from_uniform(self, space: Space) -> bool:
+        """Whether x_0 is a point of a torus, with a uniform law, and no tangent vector."""
+        return isinstance(space, Torus) and self.at(0.0).a != 1
+
+    def _noise_end(
+        self, space: Space, x1: Tensor, streams: Streams, mask: Tensor | None
+    ) -> Tensor:
+        if self._from_uniform(space):
+            return space.lift(space.base(x1.shape[1:], streams, mask, x1.dtype), x1)
+        return space.noise(x1.shape[1:], streams, mask, x1.dtype)
+
+    def renew(
+        self,
+        space: Space,
+        ends: Ends,
+        then: Coefficients,
+        streams: Streams,
+        mask: Tensor | None,
+    ) -> Tensor:
+        noise = self._noise_end(space, ends.x1, streams, mask)
+        return space.project(then.a * ends.x1 + then.s * noise, mask)
 
     def posterior(
         self,

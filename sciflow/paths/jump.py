@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ..errors import expected
 from ..shapes import expand
-from ..spaces import Space
+from ..spaces import Categorical, Space
 from ..streams import Streams
 from .base import Ends, Path
 
@@ -60,6 +60,14 @@ class Jump(Path):
         dtype = like.dtype if like.is_floating_point() else torch.get_default_dtype()
         return torch.tensor(self.prior_probabilities, dtype=dtype, device=like.device)
 
+    def misfit(self, space: Space) -> str:
+        return "" if isinstance(space, Categorical) else "jumps are between labels"
+
+    def lacks(self, space: Space, need: str) -> str:
+        if need not in ("posterior", "renewal"):
+            return "labels jump, they have no velocity and no score"
+        return self.misfit(space)
+
     def at(self, t: float) -> float:
         return t
 
@@ -75,11 +83,24 @@ class Jump(Path):
         return space.project(streams.categorical(pi.expand(len(streams), *shape, -1)), mask)
 
     def corrupt(
-        self, space: Space, x1: Tensor, t: Tensor, streams: Streams, mask: Tensor | None
-    ) -> tuple[Tensor, None]:
+        self,
+        space: Space,
+        x1: Tensor,
+        t: Tensor,
+        streams: Streams,
+        mask: Tensor | None,
+        x0: Tensor | None = None,
+    ) -> tuple[Tensor, Ends]:
         keep = streams.uniform(x1.shape[1:], t.dtype) < expand(t, x1)
-        other = streams.categorical(self._pi(t).expand(*x1.shape, -1))
-        return space.project(torch.where(keep, x1, other), mask), None
+        if x0 is None:
+            x0 = streams.categorical(self._pi(t).expand(*x1.shape, -1))
+        return space.project(torch.where(keep, x1, x0), mask), Ends(x1)
+
+    def renew(
+        self, space: Space, ends: Ends, then: float, streams: Streams, mask: Tensor | None
+    ) -> Tensor:
+        believed = then * F.pad(ends.x1, (0, self.states - ends.x1.shape[-1]))
+        return space.project(streams.categorical(believed + (1 - then) * self._pi(ends.x1)), mask)
 
     def posterior(
         self,

@@ -25,7 +25,7 @@ class Ancestral(Solver):
 
     order: ClassVar[float] = 1.0
     calls: ClassVar[int] = 1
-    jumps: ClassVar[bool] = True
+    needs: ClassVar[str] = "posterior"
 
     def step(
         self,
@@ -40,11 +40,17 @@ class Ancestral(Solver):
         ends = predict(state, step.t)
         fields = {}
         for name, component in system.items():
-            path, space, mask = component.path, component.space, state.mask(name)
+            mask = state.mask(name)
             if step.last:
-                fields[name] = path.clean(space, ends[name], mask)
+                fields[name] = component.clean(ends[name], mask)
             else:
-                fields[name] = path.posterior(
-                    space, state[name], ends[name], step.now[name], step.then[name], streams, mask
+                fields[name] = component.posterior(
+                    state[name],
+                    ends[name],
+                    step.now[name],
+                    step.then[name],
+                    streams,
+                    mask,
+                    system.centre(name, state),
                 )
         return state.replace(**fields), carry

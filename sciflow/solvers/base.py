@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ..errors import SciflowError
-from ..paths.base import Ends
+from ..paths.base import NEEDS, Ends
 from ..paths.gaussian import GaussianPath
 from ..state import State
 from ..streams import Streams
-from ..system import System
+from ..system import Component, System
 
 Predict = Callable[[State, float], Mapping[str, Ends]]
 """Believed ends of every component, given a state and its time: one network call."""
@@ -51,8 +51,20 @@ class Solver(ABC):
     """Order of convergence: of the end point for differential equations, of the law for stochastic schemes."""
     calls: ClassVar[int]
     """Network calls per step."""
-    jumps: ClassVar[bool] = False
-    """Whether it can move components on jump paths."""
+    needs: ClassVar[str] = "velocity"
+    """What it asks of every path: one of `sciflow.paths.base.NEEDS`."""
+
+    def lacks(self, component: Component) -> str:
+        """Return why the solver cannot treat a component, or "" where it can."""
+        reason = component.path.lacks(component.space, self.needs)
+        if not reason and isinstance(component.path, GaussianPath):
+            start = component.path.at(0.0)
+            if component.kind in ("noise", "score") and start.a == 0:
+                return (
+                    f"kind {component.kind!r} says nothing of the data at t = 0, where no signal is left; use kind "
+                    "'velocity', 'v' or 'data', or a path with a(0) > 0"
+                )
+        return reason
 
     def check(self, system: System) -> None:
         """Refuse a system that this solver cannot treat.
@@ -61,19 +73,13 @@ class Solver(ABC):
             SciflowError: Names the solver, the component and the remedy.
         """
         for name, component in system.items():
-            if not component.path.continuous and not self.jumps:
+            reason = self.lacks(component)
+            if reason:
                 raise SciflowError(
-                    f"solver {type(self).__name__}: got component {name!r} on a jump path, expected a path with a "
-                    "velocity or a score; use solver 'ancestral', which treats every path"
+                    f"solver {type(self).__name__}: got component {name!r} on path {type(component.path).__name__}, "
+                    f"expected one with {NEEDS[self.needs]}: {reason}; use solver 'ancestral' or another that suits "
+                    "(`sciflow models --matrix` lists them)"
                 )
-            if isinstance(component.path, GaussianPath):
-                start = component.path.at(0.0)
-                if component.kind in ("noise", "score") and start.a == 0:
-                    raise SciflowError(
-                        f"solver {type(self).__name__}: got component {name!r} with kind {component.kind!r} on a path "
-                        "without signal at t = 0, where that kind says nothing of the data; expected kind 'velocity', "
-                        "'v' or 'data', or a path with a(0) > 0"
-                    )
 
     def plan(self, system: System, knots: Sequence[float]) -> list[Step]:
         """Compute the scalars of all steps.

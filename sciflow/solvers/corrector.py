@@ -135,9 +135,12 @@ def scores(
     """Return the scores -E[x_0 | x_t] / s at ``step.t``, in their spaces, zero on padding."""
     result = {}
     for name, component in system.items():
-        x0 = ends[name].x0
-        assert x0 is not None
-        score = x0 * (-1.0 / float(step.now[name].s))
+        end, now = ends[name], step.now[name]
+        if end.z is not None:  # between two data sets only the latent noise has a score
+            score = end.z * (-1.0 / float(now.gamma))
+        else:
+            assert end.x0 is not None
+            score = end.x0 * (-1.0 / float(now.s))
         result[name] = component.space.project(score, state.mask(name))
     return result
 
@@ -160,6 +163,7 @@ class PredictorCorrector(Solver):
 
     order: ClassVar[float] = 1.0
     calls: ClassVar[int] = 2
+    needs: ClassVar[str] = "score"
 
     predictor: str = "reverse-diffusion"
     snr: float = 0.16

@@ -66,6 +66,7 @@ class DPMSolverPP2M(Solver):
 
     order: ClassVar[float] = 2.0
     calls: ClassVar[int] = 1
+    needs: ClassVar[str] = "exponential"
 
     def plan(self, system: System, knots: Sequence[float]) -> list[Step]:
         """Add the weights of the step and of the extrapolation."""

@@ -70,6 +70,7 @@ class S4(Solver):
 
     order: ClassVar[float] = 1.0
     calls: ClassVar[int] = 1
+    needs: ClassVar[str] = "score"
 
     snr: float = 0.16
     scale: float = 1.0
@@ -103,10 +104,7 @@ class S4(Solver):
         """Correct and move from one prediction; the last step returns the believed data."""
         ends = predict(state, step.t)
         if step.last:
-            fields = {
-                name: c.path.clean(c.space, ends[name], state.mask(name))
-                for name, c in system.items()
-            }
+            fields = {name: c.clean(ends[name], state.mask(name)) for name, c in system.items()}
             return state.replace(**fields), carry
         score = scores(system, state, ends, step)
         langevin = Langevin(self.snr, self.scale, self.norm)
@@ -115,12 +113,13 @@ class S4(Solver):
         fields = {}
         for name, component in system.items():
             split, x, mask = step.extra[name], state[name], state.mask(name)
+            centre = system.centre(name, state)
             if isinstance(split, Affine):
-                fields[name] = apply(component, x, ends[name], split, streams, mask)
+                fields[name] = apply(component, x, ends[name], split, streams, mask, centre)
                 continue
             # The score stands in the place of the data, so that its weight is the drift's.
             still = Ends(score[name])
-            first = Affine(split.first.x, split.drift, 0.0, split.first.noise)
-            x = apply(component, x, still, first, streams, mask)
-            fields[name] = apply(component, x, still, split.second, streams, mask)
+            first = replace(split.first, x1=split.drift, centre=1 - split.first.x)
+            x = apply(component, x, still, first, streams, mask, centre)
+            fields[name] = apply(component, x, still, split.second, streams, mask, centre)
         return state.replace(**fields), carry

@@ -29,6 +29,7 @@ class ReversedDiffusion(Solver):
 
     order: ClassVar[float] = 1.0
     calls: ClassVar[int] = 1
+    needs: ClassVar[str] = "score"
 
     @abstractmethod
     def weights(self, now: Coefficients, then: Coefficients, length: float) -> Affine:
@@ -69,9 +70,7 @@ class ReversedDiffusion(Solver):
         ends = predict(state, step.t)
         if not step.last:
             return move(system, state, ends, step.extra, streams), carry
-        fields = {
-            name: c.path.clean(c.space, ends[name], state.mask(name)) for name, c in system.items()
-        }
+        fields = {name: c.clean(ends[name], state.mask(name)) for name, c in system.items()}
         return state.replace(**fields), carry
 
 

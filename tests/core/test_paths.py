@@ -109,7 +109,9 @@ def test_corrupting_mixes_data_and_noise_of_the_space(path: GaussianPath) -> Non
     space, mask_ = Symmetric(), torch.ones(5, 4, 4, dtype=torch.bool)
     mask_[:, 3] = mask_[:, :, 3] = False
     x1 = space.noise((4, 4), Streams.range(9, 0, 5), mask_, F64)
-    x_t, x0 = path.corrupt(space, x1, TIMES, Streams.range(0, 0, 5), mask_)
+    x_t, ends = path.corrupt(space, x1, TIMES, Streams.range(0, 0, 5), mask_)
+    x0 = ends.x0
+    assert x0 is not None and torch.equal(ends.x1, x1)
     c = path.coefficients(TIMES)
     a, s = (torch.as_tensor(v).view(5, 1, 1) for v in (c.a, c.s))
     assert torch.allclose(x_t, a * x1 + s * x0, atol=1e-14)
@@ -219,8 +221,8 @@ def test_corrupting_and_the_prior_have_their_laws(path: Jump) -> None:
     labels = torch.arange(3).expand(count, 3)
     times = torch.full((count,), t, dtype=F64)
     space = Categorical(3)
-    x_t, x0 = path.corrupt(space, labels, times, Streams.range(0, 0, count), None)
-    assert x0 is None
+    x_t, ends = path.corrupt(space, labels, times, Streams.range(0, 0, count), None)
+    assert ends.x0 is None
     start = path.prior(space, (3,), Streams.range(1, 0, count), None, F64)
     prior = torch.tensor(path.prior_probabilities, dtype=F64).expand(3, -1)
     for seen, law in ((x_t, corruption(path, t)), (start, prior)):

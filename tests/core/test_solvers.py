@@ -491,7 +491,7 @@ def test_jumps_are_refused_by_name_with_the_remedy(name: str) -> None:
     solver = make(name)
     labels = Component(Categorical(2), marginal((0.5, 0.5)), "logits")
     system = System({"x": Component(Euclidean(), VP()), "labels": labels})
-    pattern = f"solver {type(solver).__name__}.*'labels' on a jump path.*use solver 'ancestral'"
+    pattern = f"solver {type(solver).__name__}.*'labels' on path Jump.*labels jump.*use solver 'ancestral'"
     with pytest.raises(SciflowError, match=pattern):
         solver.check(system)
     make("ancestral").check(system)

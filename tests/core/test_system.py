@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sciflow import Component, SciflowError, State, Streams, System
-from sciflow.paths import VE, VP, Cosine, Linear, marginal, uniform
+from sciflow.paths import VE, VP, Cosine, Ends, Linear, marginal, uniform
 from sciflow.prediction import combine
 from sciflow.spaces import Categorical, Euclidean, Symmetric
 from sciflow.system import Noised
@@ -52,10 +52,8 @@ def test_a_network_that_knows_the_ends_has_no_loss(kind: str) -> None:
     noised = system.corrupt(clean, T, Streams.range(0, 0, 2))
 
     def knows(state: State, t: Tensor) -> Mapping[str, Tensor]:
-        from sciflow.paths import Ends
-
         return {
-            k: combine(kind, c.path.coefficients(t), Ends(clean[k], noised.noise[k]))
+            k: combine(kind, c.path.coefficients(t), Ends(clean[k], noised.ends[k].x0))
             for k, c in system.items()
         }
 
@@ -102,7 +100,7 @@ def test_score_measured_as_noise_is_denoising_score_matching() -> None:
         score = network(noised.state, T)[name] * clean.mask(name).reshape(
             *clean.mask(name).shape, *(1,) * (3 - clean.mask(name).dim())
         )
-        wanted += float(0.5 * ((score * s + noised.noise[name]) ** 2).sum() / 2)
+        wanted += float(0.5 * ((score * s + noised.ends[name].x0) ** 2).sum() / 2)
     assert float(system.loss_of(network, noised).total) == pytest.approx(wanted, rel=1e-12)
 
 
@@ -127,7 +125,7 @@ def test_padding_does_not_matter(reduction: str) -> None:
         nodes=torch.where(clean.mask("nodes").unsqueeze(-1), clean["nodes"], 9.0)
     )
     again = system.corrupt(dirty, T, Streams.range(0, 0, 2))
-    assert torch.equal(again.noise["nodes"], noised.noise["nodes"])
+    assert torch.equal(again.ends["nodes"].x0, noised.ends["nodes"].x0)
 
 
 def test_element_reduction_weighs_every_real_element_alike() -> None:
@@ -179,11 +177,11 @@ def test_class_probabilities_on_a_gaussian_path() -> None:
     component = Component(Euclidean(), Linear(), "logits", marginal=(0.5, 0.5))
     x1 = F.one_hot(torch.tensor([[0, 1]]), 2).to(F64)
     t = torch.tensor([0.6], dtype=F64)
-    x_t, x0 = component.path.corrupt(Euclidean(), x1, t, Streams.range(0, 0, 1), None)
+    x_t, ends = component.path.corrupt(Euclidean(), x1, t, Streams.range(0, 0, 1), None)
     sure = component.ends(100 * (x1 - 0.5), x_t, t)
-    assert torch.allclose(sure.x1, x1) and torch.allclose(sure.x0, x0, atol=1e-9)
-    error = component.error(torch.zeros(1, 2, 2, dtype=F64), x_t, x1, x0, t)
-    as_labels = component.error(torch.zeros(1, 2, 2, dtype=F64), x_t, x1.argmax(-1), x0, t)
+    assert torch.allclose(sure.x1, x1) and torch.allclose(sure.x0, ends.x0, atol=1e-9)
+    error = component.error(torch.zeros(1, 2, 2, dtype=F64), x_t, ends, t)
+    as_labels = component.error(torch.zeros(1, 2, 2, dtype=F64), x_t, Ends(x1.argmax(-1)), t)
     assert torch.allclose(error, as_labels)
 
 
@@ -203,7 +201,9 @@ def test_all_components_share_one_call_and_draw_in_their_order() -> None:
     fresh = Streams.range(0, 0, 2)
     first = Euclidean().noise((4, 3), fresh, batch().mask("nodes"), F64)
     second = Symmetric().noise((4, 4), fresh, batch().mask("links"), F64)
-    assert torch.equal(noised.noise["nodes"], first) and torch.equal(noised.noise["links"], second)
+    assert torch.equal(noised.ends["nodes"].x0, first) and torch.equal(
+        noised.ends["links"].x0, second
+    )
     prior = system.prior({"nodes": (4, 3), "links": (4, 4)}, Streams.range(0, 0, 2), dtype=F64)
     assert prior["links"].dtype == F64 and not noised.state.condition
     assert isinstance(noised, Noised)
