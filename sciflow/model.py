@@ -38,6 +38,10 @@ class Sampling:
     grid: str | dict[str, Any] = "uniform"
     steps: int = 100
 
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise expected("sampling.steps", self.steps, "at least 1")
+
 
 @dataclass(frozen=True)
 class Model:

@@ -92,6 +92,31 @@ training.run(found, lambda step, _: os.kill(os.getpid(), signal.SIGKILL) if step
     assert [row["loss"] for row in logs[0]] == [row["loss"] for row in logs[1]]
 
 
+def test_an_interrupted_run_keeps_every_step(unbroken: Path, tmp_path: Path) -> None:
+    found = settings(tmp_path)
+
+    def ctrl_c(step: int, _: dict[str, float]) -> None:
+        if step == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        training.run(found, ctrl_c)
+    assert training.progress(found).step == 5
+    training.run(found)
+    ours, theirs = weights(found.folder), weights(unbroken)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_other_times_or_data_are_another_run(tmp_path: Path) -> None:
+    training.run(settings(tmp_path, "recipe.steps=2"))
+    with pytest.raises(SciflowError, match=r"times.power: 1.0 there, 2.0 here"):
+        training.run(settings(tmp_path, "recipe.steps=2", "times.power=2"))
+    shorter = tmp_path / "train.smi"
+    shorter.write_text("\n".join(tiny.SMILES[1:]) + "\n")
+    with pytest.raises(SciflowError, match=r"data.samples: 30 there, 29 here"):
+        training.run(settings(tmp_path, "recipe.steps=2", f"data.train='{shorter}'"))
+
+
 def test_a_finished_run_is_not_trained_again(unbroken: Path) -> None:
     before = weights(unbroken)
     card = sciflow.load(unbroken).card

@@ -31,6 +31,12 @@ class Times:
     low: float = 0.0
     high: float = 1.0
 
+    def __post_init__(self) -> None:
+        if not self.power > 0:
+            raise expected("times.power", self.power, "a positive number")
+        if not 0 <= self.low < self.high <= 1:
+            raise expected("times", (self.low, self.high), "0 <= low < high <= 1")
+
     def draw(self, streams: Streams, position: Tensor, batch_size: int) -> Tensor:
         """Draw the times of a batch.
 

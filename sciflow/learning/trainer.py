@@ -11,6 +11,7 @@ every batch.
 from __future__ import annotations
 
 import csv
+import hashlib
 import math
 import os
 import time
@@ -23,13 +24,14 @@ import torch
 from torch import Tensor, nn
 
 from .. import checkpoint
-from ..errors import SciflowError, expected
+from ..errors import SciflowError, expected, unknown
 from ..state import State
 from .ema import EMA
 from .objective import Objective
 
 CHECKPOINT = "training.safetensors"
 LOG = "log.csv"
+SCHEDULES = ("cosine", "constant")
 
 
 @runtime_checkable
@@ -73,6 +75,18 @@ class Recipe:
     checkpoint_every: int = 500
     log_every: int = 50
 
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "checkpoint_every", "log_every"):
+            if getattr(self, name) < 1:
+                raise expected(f"recipe.{name}", getattr(self, name), "at least 1")
+        for name in ("learning_rate", "clip"):
+            if not getattr(self, name) > 0:
+                raise expected(f"recipe.{name}", getattr(self, name), "a positive number")
+        if self.schedule not in SCHEDULES:
+            raise unknown("recipe.schedule", self.schedule, SCHEDULES)
+        if not 0 <= self.ema < 1:
+            raise expected("recipe.ema", self.ema, "a number in [0, 1)")
+
     def rate(self, step: int) -> float:
         """Learning rate at a step."""
         rate = self.learning_rate * min(1.0, (step + 1) / max(self.warmup, 1))
@@ -101,6 +115,23 @@ def sample_index(size: int, step: int, batch_size: int, seed: int) -> Tensor:
     return torch.cat(parts)
 
 
+def fingerprint(dataset: Dataset, probes: int = 64) -> dict[str, Any]:
+    """What tells one data set from another: its length, and a checksum of some samples spread over it.
+
+    Args:
+        dataset: The data.
+        probes: Number of samples that are looked at.
+    """
+    size = len(dataset)
+    index = torch.linspace(0, size - 1, min(probes, size), dtype=torch.float64).long()
+    state, digest = dataset.batch(index), hashlib.sha256()
+    for part in (dict(state), state.masks, state.condition):
+        for name, value in sorted(part.items()):
+            digest.update(name.encode())
+            digest.update(value.cpu().contiguous().numpy().tobytes())
+    return {"samples": size, "checksum": digest.hexdigest()[:16]}
+
+
 def train(
     objective: Objective,
     dataset: Dataset,
@@ -124,7 +155,7 @@ def train(
         precision: A precision of Lightning Fabric, e.g. ``"32-true"`` or ``"bf16-mixed"``.
         header: What else identifies the run; a checkpoint with another header is refused.
         on_step: Called after each step with its number (1-based) and scalars (loss, its parts, learning rate, gradient
-            norm).
+            norm). If it raises `KeyboardInterrupt`, a checkpoint of this step is written first.
 
     Returns:
         The averaged weights.
@@ -155,7 +186,13 @@ def train(
         weight_decay=recipe.weight_decay,
     )
     ema = EMA(objective.network, recipe.ema)
-    header = {"seed": seed, "recipe": _plain(asdict(recipe)), **(header or {})}
+    header = {
+        "seed": seed,
+        "recipe": _plain(asdict(recipe)),
+        "times": asdict(objective.times),
+        "data": fingerprint(dataset),
+        **(header or {}),
+    }
     step = _resume(folder, objective.network, optimizer, ema, header)
     objective.train()
     module, optimizer_ = fabric.setup(objective, optimizer)
@@ -190,7 +227,12 @@ def train(
         if log is not None and (step % recipe.log_every == 0 or step == recipe.steps):
             log.write(step, scalars, time.perf_counter() - started)
         if on_step is not None:
-            on_step(step, scalars)
+            try:
+                on_step(step, scalars)
+            except KeyboardInterrupt:  # between two steps, so nothing is lost
+                if fabric.is_global_zero:
+                    _save(folder, objective.network, optimizer, ema, header, step)
+                raise
         if step % recipe.checkpoint_every == 0 or step == recipe.steps:
             if fabric.is_global_zero:
                 _save(folder, objective.network, optimizer, ema, header, step)
