@@ -9,7 +9,7 @@ import torch
 from .grids import Grid
 from .hooks.base import Hook
 from .paths.base import Ends
-from .solvers.base import Solver
+from .solvers.base import Predict, Solver
 from .state import Frame, State
 from .streams import Streams
 from .system import Network, System
@@ -52,23 +52,30 @@ def sample(
     Raises:
         SciflowError: The solver or the grid cannot treat the system.
     """
+    for hook in hooks:
+        frame, start, streams = hook.open(frame, start, streams)
+        solver = hook.solver(solver)
     solver.check(system)
     plan = solver.plan(system, grid.knots(steps, system))
-    for hook in hooks:
-        network = hook.network(network)
+    wraps = [hook.network for hook in hooks if type(hook).network is not Hook.network]
 
     below_one = 1 - torch.finfo(dtype).eps / 2
 
-    def predict(state: State, t: float) -> Mapping[str, Ends]:
+    def believe(state: State, t: float) -> Mapping[str, Ends]:
+        wrapped = network
+        for wrap in wraps:
+            wrapped = wrap(wrapped, t)
         # A knot just below 1 must not be rounded to 1, where no noise is left to resolve.
         t = min(t, below_one) if t < 1 else t
         times = torch.full((state.batch_size,), t, dtype=dtype, device=state.device)
-        ends: Mapping[str, Ends] = system.predict(network, state, times)
-        for hook in hooks:
-            ends = hook.ends(system, state, t, ends)
-        return ends
+        return system.predict(wrapped, state, times)
 
-    with torch.inference_mode():
+    predict: Predict = believe
+    for hook in hooks:
+        predict = hook.predict(system, predict)
+
+    gradient = any(hook.gradient for hook in hooks)
+    with torch.no_grad() if gradient else torch.inference_mode():
         state = start
         if state is None:
             state = system.prior(frame.shapes, streams, frame.masks, frame.condition, dtype)
@@ -83,4 +90,6 @@ def sample(
                 progress(number, len(plan))
             if number < len(plan):
                 state, carry = solver.step(system, predict, state, plan[number], carry, streams)
+        for hook in reversed(hooks):
+            state = hook.close(state)
     return state

@@ -68,12 +68,12 @@ def test_hooks_see_every_batch_and_are_named() -> None:
     class Count(Hook):
         sizes: list[int] = []
 
-        def network(self, network: Any) -> Any:
-            self.sizes.append(0)
-            return network
+        def close(self, state: Any) -> Any:
+            self.sizes.append(state.batch_size)
+            return state
 
     made = sciflow.generate(tiny.model(), n=5, batch_size=2, steps=2, hooks=[Count()])
-    assert len(Count.sizes) == 3
+    assert Count.sizes == [2, 2, 1]
     assert made.settings["hooks"] == ["Count"]
 
 

@@ -29,7 +29,7 @@ class Diary(Hook):
     def __init__(self, name: str, pages: list[str], shift: float = 0.0) -> None:
         self.name, self.pages, self.shift = name, pages, shift
 
-    def network(self, network: Network) -> Network:
+    def network(self, network: Network, t: float) -> Network:
         def wrapped(state: State, t: Tensor) -> Mapping[str, Tensor]:
             self.pages.append(f"{self.name} network")
             return network(state, t)
