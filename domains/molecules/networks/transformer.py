@@ -51,8 +51,11 @@ def _selection(kind: str, nodes: int, device: torch.device, dtype: torch.dtype) 
     i, j = pair_index(nodes, device)
     if kind == "matrix":  # [P, N * N]
         return F.one_hot(_pair_map(nodes, device), i.shape[0] + 1)[:, :-1].t().to(dtype)
-    if kind == "pairs":  # [N * N, P]
-        return F.one_hot(i * nodes + j, nodes * nodes).t().to(dtype)
+    if kind == "pairs":  # [N * N, P], both entries of a pair
+        both = F.one_hot(i * nodes + j, nodes * nodes) + F.one_hot(j * nodes + i, nodes * nodes)
+        return both.t().to(dtype)
+    if kind == "ends":  # [P, N]
+        return (F.one_hot(i, nodes) + F.one_hot(j, nodes)).to(dtype)
     return F.one_hot(i if kind == "first" else j, nodes).to(dtype)  # [P, N]
 
 
@@ -66,12 +69,23 @@ def to_matrix(pairs: Tensor, nodes: int) -> Tensor:
 
 
 def to_pairs(matrix: Tensor) -> Tensor:
-    """Read the entries (i, j), i > j, of matrices ``[..., N, N]``: ``[..., P]``."""
+    """Sum the entries (i, j) and (j, i), i > j, of matrices ``[..., N, N]``: ``[..., P]``."""
     nodes = matrix.shape[-1]
     if nodes <= _DENSE_NODES:
         return matrix.flatten(-2) @ _selection("pairs", nodes, matrix.device, matrix.dtype)
     i, j = pair_index(nodes, matrix.device)
-    return matrix.flatten(-2).index_select(-1, i * nodes + j)
+    flat = matrix.flatten(-2)
+    return flat.index_select(-1, i * nodes + j).add_(flat.index_select(-1, j * nodes + i))
+
+
+def sum_of_ends(nodes: Tensor) -> Tensor:
+    """Sum over the two end nodes of each pair: ``[N, B, F]`` to ``[P, B, F]``."""
+    count, device = nodes.shape[0], nodes.device
+    if count <= _DENSE_NODES:
+        both = _selection("ends", count, device, nodes.dtype)
+        return (both @ nodes.flatten(1)).view(-1, *nodes.shape[1:])
+    i, j = pair_index(count, device)
+    return nodes.index_select(0, i).add_(nodes.index_select(0, j))
 
 
 def to_ends(nodes: Tensor) -> tuple[Tensor, Tensor]:
@@ -88,8 +102,8 @@ def to_ends(nodes: Tensor) -> tuple[Tensor, Tensor]:
 
 def from_ends(pairs: Tensor, nodes: int) -> Tensor:
     """Sum over the pairs that end in each node: ``[P, B, F]`` to ``[N, B, F]``."""
-    first, second = (_selection(k, nodes, pairs.device, pairs.dtype) for k in ("first", "second"))
-    return ((first + second).t() @ pairs.flatten(1)).view(nodes, *pairs.shape[1:])
+    both = _selection("ends", nodes, pairs.device, pairs.dtype)
+    return (both.t() @ pairs.flatten(1)).view(nodes, *pairs.shape[1:])
 
 
 def time_features(t: Tensor, count: int) -> Tensor:
@@ -117,16 +131,16 @@ def structure(order: Tensor, adjacency: Tensor, valence: Tensor) -> tuple[Tensor
     used = order.sum(-1)
     walk = adjacency / degree.clamp_min(1e-2).unsqueeze(-1)
     power = walk
-    returns, transitions = [], [walk + walk.transpose(1, 2)]
+    returns, transitions = [], [walk]
     for _ in range(2, _WALKS + 1):
         power = power @ walk
         returns.append(power.diagonal(dim1=1, dim2=2))
-        transitions.append(power + power.transpose(1, 2))
+        transitions.append(power)
     two = adjacency @ adjacency
     three = two @ adjacency
     triangles = three.diagonal(dim1=1, dim2=2)
     nodes = torch.stack([used / 4, degree / 4, (valence - used) / 4, *returns, triangles / 6])
-    pairs = to_pairs(torch.stack([*transitions, two / 3, three / 9]))
+    pairs = to_pairs(torch.stack([*transitions, two / 6, three / 18]))
     return nodes.permute(2, 1, 0), pairs.permute(2, 1, 0)
 
 
@@ -190,18 +204,27 @@ class Block(nn.Module):
         bias, gate = to_matrix(on_pairs, count).chunk(2, 1)
         scale = (width // self.heads) ** -0.5
         logits = torch.add(bias, query @ key.transpose(-1, -2), alpha=scale)
-        weights = (logits + blocked).softmax(-1) * (gate + 1).sigmoid()
+        weights = (logits + blocked).softmax(-1) * (gate + 1).sigmoid_()
         attended = (weights @ value).permute(2, 0, 1, 3).reshape(count, batch, width)
         gathered = from_ends(edges * pair_mask, count)
-        nodes = nodes + self.attention_out(attended) + self.edge_to_node(0.3 * gathered)
-        nodes = nodes + self.feedforward(self.norm_feedforward(nodes, condition))
+        # Sums are made in the fresh outputs of linear layers: no gradient needs these.
+        nodes = self.attention_out(attended).add_(nodes).add_(self.edge_to_node(0.3 * gathered))
+        first, activation, second = self.feedforward
+        hidden = _activate(activation, first(self.norm_feedforward(nodes, condition)))
+        nodes = second(hidden).add_(nodes)
 
         ends, factors = self.node_to_edge(nodes).chunk(2, -1)
         product = torch.mul(*to_ends(factors))
-        affinity = to_pairs(logits + logits.transpose(-1, -2)).permute(2, 0, 1) / 5
-        inputs = (normed_edges + torch.add(*to_ends(ends)), product, affinity)
+        affinity = to_pairs(logits).mul_(0.2).permute(2, 0, 1)
+        inputs = (sum_of_ends(ends).add_(normed_edges), product, affinity)
         first, activation, second = self.edge_update
-        return nodes, edges + second(activation(_linear_of_parts(first, inputs)))
+        hidden = _activate(activation, _linear_of_parts(first, inputs))
+        return nodes, second(hidden).add_(edges)
+
+
+def _activate(activation: nn.Module, x: Tensor) -> Tensor:
+    """Apply SiLU, in place where no gradient needs its argument."""
+    return activation(x) if torch.is_grad_enabled() else F.silu(x, inplace=True)
 
 
 def _linear_of_parts(layer: nn.Module, parts: Sequence[Tensor]) -> Tensor:
@@ -299,7 +322,7 @@ class GraphTransformer(nn.Module):
         mask = state.masks["atoms"].to(dtype)
         pair_mask = state.masks["bonds"].to(dtype).t().unsqueeze(-1)
         atoms, bonds = atoms * mask.t().unsqueeze(-1), bonds * pair_mask
-        node_inputs, pair_inputs = [atoms], [torch.add(*to_ends(atoms)), bonds]
+        node_inputs, pair_inputs = [atoms], [sum_of_ends(atoms), bonds]
         if self.features:
             linked = bonds[..., 1 : self.bond_classes].sum(-1).clamp(0, 1)
             order = (bonds @ self.order).clamp(0, self.bond_classes)
