@@ -11,10 +11,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ..coupling import Coupling, Independent
 from ..errors import expected
 from ..state import State
 from ..streams import Streams
 from ..system import Network, System
+from .dropout import Dropout
 
 
 @dataclass(frozen=True)
@@ -56,13 +58,21 @@ class Objective(nn.Module):
         system: The system.
         network: The network, a module.
         times: Law of the training times.
+        dropout: Hides the condition now and then, for classifier-free guidance.
     """
 
-    def __init__(self, system: System, network: nn.Module, times: Times | None = None) -> None:
+    def __init__(
+        self,
+        system: System,
+        network: nn.Module,
+        times: Times | None = None,
+        dropout: Dropout | None = None,
+    ) -> None:
         super().__init__()
         self.system = system
         self.network = network
         self.times = times or Times()
+        self.dropout = dropout
 
     def forward(
         self,
@@ -90,5 +100,8 @@ class Objective(nn.Module):
         streams = Streams(seed, sample, "training")
         t = self.times.draw(streams, sample % batch_size, batch_size)
         network: Network = self.network
-        loss = self.system.loss(network, State(fields, masks, condition), t, streams)
+        state = State(fields, masks, condition)
+        if self.dropout is not None:
+            state = self.dropout(state, Streams(seed, sample, "condition dropout"))
+        loss = self.system.loss(network, state, t, streams)
         return {"loss": loss.total, **{f"loss/{name}": part for name, part in loss.parts.items()}}
