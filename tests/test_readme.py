@@ -13,6 +13,7 @@ from __future__ import annotations
 import ast
 import doctest
 import importlib
+import importlib.util
 import re
 import shlex
 import sys
@@ -174,3 +175,13 @@ def test_a_readme_is_read_as_it_is_meant() -> None:
     assert [lowered(c) for c in commands(console.body)] == [
         ["sciflow", "generate", "things", "-n", str(MOST), "-o", "my out.csv"]
     ]
+
+
+def test_the_tables_are_those_of_the_results() -> None:
+    """Figures come from result files; `python benchmarks/tables.py` writes them."""
+    spec = importlib.util.spec_from_file_location("tables", ROOT / "benchmarks" / "tables.py")
+    assert spec is not None and spec.loader is not None
+    tables = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tables)
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert tables.filled(text) == text
