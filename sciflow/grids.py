@@ -6,12 +6,15 @@ discrete graph is decided near t = 1, a diffusion is even in log-SNR.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from .errors import SciflowError, expected, unknown
 from .paths.gaussian import GaussianPath
@@ -66,9 +69,56 @@ class Power(Grid):
         return [1 - (1 - u) ** self.power for u in _fractions(steps)]
 
 
+class _ByNoise(Grid):
+    """Abstract: knots at given noise levels of one Gaussian component; the ends 0 and 1 are added where they are not.
+
+    A subclass is a dataclass with a field `component`.
+    """
+
+    component: str
+
+    @abstractmethod
+    def _bounds(self, path: GaussianPath, ends: tuple[float, float]) -> tuple[float, float]:
+        """Log-SNR of the first and the last inner knot, given that of the path's ends, which may be infinite."""
+
+    @abstractmethod
+    def _levels(self, first: float, last: float, count: int) -> Tensor:
+        """Log-SNR of all inner knots."""
+
+    def knots(self, steps: int, system: System) -> list[float]:
+        _fractions(steps)
+        name, title = self.component or next(iter(system)), type(self).__name__
+        if name not in system:
+            raise unknown(f"component of grid {title}", name, system)
+        path = system[name].path
+        if not isinstance(path, GaussianPath):
+            raise SciflowError(
+                f"grid {title}: got component {name!r} on path {type(path).__name__}, expected a Gaussian path, which "
+                "has a noise level; use grid 'power'"
+            )
+        ends = path.log_snr(torch.tensor([0.0, 1.0], dtype=torch.float64)).tolist()
+        inner = [math.isfinite(e) for e in ends]
+        first, last = self._bounds(path, (ends[0], ends[1]))
+        count = steps + 1 - (not inner[0]) - (not inner[1])
+        if count < 2:
+            middle = float(path.time(torch.tensor((first + last) / 2, dtype=torch.float64)))
+            return [0.0, 1.0] if steps == 1 else [0.0, middle, 1.0]
+        times = path.time(self._levels(first, last, count)).tolist()
+        times = [0.0] * (not inner[0]) + times + [1.0] * (not inner[1])
+        times[0], times[-1] = 0.0, 1.0
+        if any(t >= s for t, s in pairwise(times)):
+            raise expected(
+                f"grid {title} on component {name!r}",
+                (first, last),
+                f"log signal-to-noise ratios that increase from that at t = 0, {ends[0]:g}, to that at t = 1, "
+                f"{ends[1]:g}",
+            )
+        return times
+
+
 @dataclass(frozen=True)
-class LogSNR(Grid):
-    """Even in the log signal-to-noise ratio of one Gaussian component between two times; the ends 0 and 1 are added.
+class LogSNR(_ByNoise):
+    """Even in the log signal-to-noise ratio of one Gaussian component between two times.
 
     Args:
         component: Name of the component to follow; empty takes the first.
@@ -80,30 +130,59 @@ class LogSNR(Grid):
     start: float = 1e-3
     stop: float = 1 - 1e-3
 
-    def knots(self, steps: int, system: System) -> list[float]:
-        _fractions(steps)
-        name = self.component or next(iter(system))
-        if name not in system:
-            raise unknown("component of the log-SNR grid", name, system)
-        path = system[name].path
-        if not isinstance(path, GaussianPath):
-            raise SciflowError(
-                f"grid log-snr: got component {name!r} on a jump path, expected a Gaussian path; use grid 'power'"
+    def _bounds(self, path: GaussianPath, ends: tuple[float, float]) -> tuple[float, float]:
+        inner = path.log_snr(torch.tensor([self.start, self.stop], dtype=torch.float64)).tolist()
+        first, last = (e if math.isfinite(e) else i for e, i in zip(ends, inner, strict=True))
+        return first, last
+
+    def _levels(self, first: float, last: float, count: int) -> Tensor:
+        return torch.linspace(first, last, count, dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class Karras(_ByNoise):
+    """Even in (s / a)^(1 / rho), the root of the noise level sigma = s / a, of one Gaussian component.
+
+        sigma_i = (sigma_max^(1/rho) + i / (K - 1) (sigma_min^(1/rho) - sigma_max^(1/rho)))^rho, i < K,  sigma_K = 0
+
+    Reference: Karras et al., arXiv:2206.00364, equation 5.
+
+    Args:
+        component: Name of the component to follow; empty takes the first.
+        sigma_max: Noise level of the first inner knot where that at t = 0 is not finite; else that is the first.
+        sigma_min: Noise level of the last inner knot where that at t = 1 is zero; else that is the last.
+        rho: How much denser the knots are near the data; as it grows, the grid tends to `LogSNR`.
+    """
+
+    component: str = ""
+    sigma_max: float = 80.0
+    sigma_min: float = 0.002
+    rho: float = 7.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.sigma_min < self.sigma_max or not self.rho > 0:
+            raise expected(
+                "sigma_min, sigma_max and rho of grid karras",
+                (self.sigma_min, self.sigma_max, self.rho),
+                "0 < sigma_min < sigma_max and rho > 0",
             )
-        ends = path.log_snr(torch.tensor([0.0, 1.0], dtype=torch.float64))
-        inner = [bool(torch.isfinite(e)) for e in ends]
-        first, last = (0.0 if inner[0] else self.start), (1.0 if inner[1] else self.stop)
-        count = steps + 1 - (not inner[0]) - (not inner[1])
-        if count < 2:
-            return [0.0, 1.0] if steps == 1 else [0.0, (first + last) / 2, 1.0]
-        bounds = path.log_snr(torch.tensor([first, last], dtype=torch.float64))
-        levels = torch.linspace(float(bounds[0]), float(bounds[1]), count, dtype=torch.float64)
-        times = path.time(levels).tolist()
-        times[0], times[-1] = first, last
-        return [0.0] * (not inner[0]) + times + [1.0] * (not inner[1])
+
+    def _bounds(self, path: GaussianPath, ends: tuple[float, float]) -> tuple[float, float]:
+        inner = -2 * math.log(self.sigma_max), -2 * math.log(self.sigma_min)
+        first, last = (e if math.isfinite(e) else i for e, i in zip(ends, inner, strict=True))
+        return first, last
+
+    def _levels(self, first: float, last: float, count: int) -> Tensor:
+        most, least = (math.exp(-level / (2 * self.rho)) for level in (first, last))
+        return -2 * self.rho * torch.linspace(most, least, count, dtype=torch.float64).log()
 
 
-GRIDS: dict[str, type[Grid]] = {"uniform": Uniform, "power": Power, "log-snr": LogSNR}
+GRIDS: dict[str, type[Grid]] = {
+    "uniform": Uniform,
+    "power": Power,
+    "log-snr": LogSNR,
+    "karras": Karras,
+}
 
 
 def make(choice: str | Mapping[str, Any]) -> Grid:

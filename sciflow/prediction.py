@@ -11,6 +11,15 @@ kind says nothing about the ends. The further kind ``logits`` gives class probab
 | score | 0 | -1 / s | -a / s |
 | velocity | a' | s' | a s' - s a' (never 0) |
 | v | -s | a | a^2 + s^2 (never 0) |
+| edm | s / (d n) | -a d / n | -n / d (never 0), with n^2 = a^2 d^2 + s^2 |
+
+Kind ``edm`` is Karras et al.'s preconditioning for data of standard deviation d (``sigma_data``): the target F has unit
+variance, x_1 = c_skip x_t + c_out F with c_skip = a d^2 / n^2 and c_out = s d / n, and an error of F costs x_1 the
+least. Its squared error is theirs weighted by 1 / c_out^2. The factor c_in of the network's input is `input_scale`. For
+d = 1 and a^2 + s^2 = 1 it is -v.
+
+Reference: Salimans, Ho, arXiv:2202.00512, section 4 (v); Karras et al., arXiv:2206.00364, equations 7-8 and appendix
+B.6 (there a = 1).
 """
 
 from __future__ import annotations
@@ -30,6 +39,7 @@ _ROWS = {
     "score": lambda c: (0.0, -1.0 / c.s),
     "velocity": lambda c: (c.da, c.ds),
     "v": lambda c: (-c.s, c.a),
+    "edm": lambda c: (c.s * input_scale(c) / c.data, -c.a * c.data * input_scale(c)),
 }
 
 KINDS = (*_ROWS, "logits")
@@ -44,6 +54,11 @@ def row(kind: str, c: Coefficients) -> tuple[Scalar, Scalar]:
     if kind not in _ROWS:
         raise unknown("prediction kind", kind, _ROWS)
     return _ROWS[kind](c)
+
+
+def input_scale(c: Coefficients) -> Scalar:
+    """Return c_in = 1 / sqrt(a^2 d^2 + s^2), which gives x_t unit variance for data of standard deviation d."""
+    return ((c.a * c.data) ** 2 + c.s**2) ** -0.5
 
 
 def _times(scalar: Scalar, x: Tensor) -> Tensor:

@@ -65,6 +65,12 @@ class Component:
                 f"component: got path {type(self.path).__name__} on space {type(self.space).__name__}, expected a path "
                 f"that is defined there: {misfit}; choose another path or space"
             )
+        refusal = self.path.refuses(self.space, self.kind)
+        if refusal:
+            raise SciflowError(
+                f"component: got prediction kind {self.kind!r} for path {type(self.path).__name__} on space "
+                f"{type(self.space).__name__}: {refusal}; set kind = 'velocity'"
+            )
         if not self.path.continuous and self.kind != "logits":
             raise expected(
                 "prediction kind", self.kind, "'logits' for a jump path", "set kind = 'logits'"
@@ -194,8 +200,9 @@ class Component:
         c = self.path.coefficients(t)
         target = combine(self.kind, c, ends)
         if self.kind == "data":
-            error = self.space.difference(
-                prediction, target if _nowhere(centre) else target + centre
+            # The coordinates in which `ends` reads the prediction; on a torus the mean is taken there.
+            error = self.space.lift(prediction, x_t) - (
+                target if _nowhere(centre) else target + centre
             )
         else:
             error = prediction - target

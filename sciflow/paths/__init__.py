@@ -5,10 +5,18 @@ from typing import Any
 
 from ..errors import expected, unknown
 from .base import Ends, Path
-from .gaussian import VE, VP, Coefficients, Cosine, GaussianPath, Linear, SubVP
+from .gaussian import EDM, OU, VE, VP, Coefficients, Cosine, GaussianPath, Linear, SubVP
 from .jump import Jump, marginal, mask, uniform
 
-GAUSSIAN = {"vp": VP, "subvp": SubVP, "ve": VE, "cosine": Cosine, "linear": Linear}
+GAUSSIAN = {
+    "vp": VP,
+    "subvp": SubVP,
+    "ve": VE,
+    "edm": EDM,
+    "ou": OU,
+    "cosine": Cosine,
+    "linear": Linear,
+}
 JUMPS = ("marginal", "mask", "uniform")
 
 
@@ -39,8 +47,10 @@ def make(name: str, frequencies: tuple[float, ...], options: Mapping[str, Any]) 
 
 
 __all__ = [
+    "EDM",
     "GAUSSIAN",
     "JUMPS",
+    "OU",
     "VE",
     "VP",
     "Coefficients",

@@ -48,6 +48,8 @@ class Path(ABC):
 
     continuous: bool
     """True where x_t moves in a vector space, so that differential equations apply; False for jumps."""
+    heads: int = 1
+    """Values that the network predicts for each element; where above 1, in a new last dimension."""
 
     @abstractmethod
     def lacks(self, space: Space, need: str) -> str:
@@ -55,6 +57,10 @@ class Path(ABC):
 
     def misfit(self, space: Space) -> str:
         """Return why the path is not defined on `space`, or "" where it is."""
+        return ""
+
+    def refuses(self, space: Space, kind: str) -> str:
+        """Return why predictions of `kind` mean nothing here, or "" where they do."""
         return ""
 
     @abstractmethod

@@ -7,8 +7,13 @@ the reversed diffusion with these marginals is
 
 and the probability-flow velocity is a' x_1 + s' x_0 with both ends replaced by their expectations.
 
+On a torus two of them mean something. With a + s = 1 and x_0 uniform, x_t runs along the geodesic from x_0 to x_1. With
+a = 1 the law of x_t is a wrapped normal; its noise end is the expected one over all images of x_1 (see `wrapped`).
+
 Reference: Song et al., Score-based generative modeling through stochastic differential equations, arXiv:2011.13456,
-equations 10-13 and appendix B (VP, subVP, VE), there with t = 1 noise; Lipman et al., arXiv:2210.02747 (linear).
+equations 10-13 and appendix B (VP, subVP, VE), there with t = 1 noise; Karras et al., arXiv:2206.00364, equation 5 and
+table 1 (EDM); Lipman et al., arXiv:2210.02747 (linear); Luo et al., arXiv:2301.11699, equations 5-6 (OU);
+Chen, Lipman, arXiv:2302.03660 (geodesics).
 """
 
 from __future__ import annotations
@@ -22,10 +27,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..errors import expected
 from ..shapes import expand
 from ..spaces import Categorical, Space, Torus
 from ..streams import Streams
 from .base import Ends, Path
+from .wrapped import pull
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,8 @@ class Coefficients:
     ds: Tensor | float
     gamma: Tensor | float = 0.0
     dgamma: Tensor | float = 0.0
+    data: float = 1.0
+    """Standard deviation of the data that prediction kind ``edm`` counts on."""
 
     @property
     def diffusion(self) -> Tensor | float:
@@ -82,7 +91,19 @@ class GaussianPath(Path):
                 return (
                     "x_t = a x_1 + s x_0 means something on a torus only where a = 1 or a + s = 1"
                 )
+            if a == [1.0, 1.0] and self.prior_scale < space.period / 2:
+                return (
+                    f"noise of {self.prior_scale:g} does not fill the period {space.period:g}, and generation starts "
+                    f"from the uniform law; set sigma_max >= {space.period / 2:g}"
+                )
         return ""
+
+    def refuses(self, space: Space, kind: str) -> str:
+        if not isinstance(space, Torus) or kind in ("data", "velocity"):
+            return ""
+        if kind in ("noise", "score"):
+            return "the noise end is a point" if self._from_uniform(space) else ""
+        return "it changes when x_t and x_1 move by a period"
 
     def lacks(self, space: Space, need: str) -> str:
         if self._from_uniform(space) and need in ("score", "posterior"):
@@ -91,7 +112,7 @@ class GaussianPath(Path):
 
     def at(self, t: float) -> Coefficients:
         c = self.coefficients(torch.tensor(t, dtype=torch.float64))
-        return Coefficients(*(float(v) for v in (c.a, c.s, c.da, c.ds)))
+        return Coefficients(*(float(v) for v in (c.a, c.s, c.da, c.ds)), data=c.data)
 
     def prior(
         self,
@@ -103,7 +124,18 @@ class GaussianPath(Path):
     ) -> Tensor:
         if isinstance(space, Torus):
             return space.base(shape, streams, mask, dtype)
-        return space.noise(shape, streams, mask, dtype) * self.prior_scale
+        return self.noise(space, shape, streams, mask, dtype) * self.prior_scale
+
+    def noise(
+        self,
+        space: Space,
+        shape: Sequence[int],
+        streams: Streams,
+        mask: Tensor | None,
+        dtype: torch.dtype,
+    ) -> Tensor:
+        """Draw x_0, ``[B, *shape]``: the standard noise of the space."""
+        return space.noise(shape, streams, mask, dtype)
 
     def corrupt(
         self,
@@ -118,11 +150,15 @@ class GaussianPath(Path):
         if x0 is None:
             x0 = self._noise_end(space, x1, streams, mask)
         x_t = expand(torch.as_tensor(c.a), x1) * x1 + expand(torch.as_tensor(c.s), x0) * x0
-        if isinstance(space, Torus):  # the ends move by whole periods with x_t
-            wrapped = space.project(x_t, mask)
+        if not isinstance(space, Torus):
+            return x_t, Ends(x1, x0)
+        wrapped = space.project(x_t, mask)
+        if self._from_uniform(space):  # the ends move by whole periods with x_t
             shift = wrapped - x_t
-            return wrapped, Ends(x1 + shift, x0 + shift if self._from_uniform(space) else x0)
-        return x_t, Ends(x1, x0)
+            return wrapped, Ends(x1 + shift, x0 + shift)
+        s = expand(torch.as_tensor(c.s), x1)
+        off = pull(space.difference(wrapped, x1), s, space.period)
+        return wrapped, Ends(wrapped - off, off / s.clamp_min(torch.finfo(off.dtype).tiny))
 
     def _from_uniform(self, space: Space) -> bool:
         """Whether x_0 is a point of a torus, with a uniform law, and no tangent vector."""
@@ -133,7 +169,7 @@ class GaussianPath(Path):
     ) -> Tensor:
         if self._from_uniform(space):
             return space.lift(space.base(x1.shape[1:], streams, mask, x1.dtype), x1)
-        return space.noise(x1.shape[1:], streams, mask, x1.dtype)
+        return self.noise(space, x1.shape[1:], streams, mask, x1.dtype)
 
     def renew(
         self,
@@ -211,6 +247,35 @@ class VP(GaussianPath):
 
 
 @dataclass(frozen=True)
+class OU(VP):
+    """Ornstein-Uhlenbeck process around zero: a as in `VP`, s^2 = std^2 (1 - a^2).
+
+    With a component's `centre` it falls back to that value instead (mean-reverting diffusion):
+    dx = (beta / 2) (centre - x) du + sqrt(beta) std dw in u = 1 - t. A constant rate is beta_min = beta_max.
+
+    Args:
+        std: Standard deviation of the noise end, > 0.
+    """
+
+    std: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.std > 0:
+            raise expected("std of path ou", self.std, "a positive number")
+
+    @property
+    def prior_scale(self) -> float:
+        return self.std
+
+    def coefficients(self, t: Tensor) -> Coefficients:
+        c = super().coefficients(t)
+        return Coefficients(c.a, c.s * self.std, c.da, c.ds * self.std)
+
+    def time(self, log_snr: Tensor) -> Tensor:
+        return super().time(log_snr + 2 * math.log(self.std))
+
+
+@dataclass(frozen=True)
 class SubVP(VP):
     """Sub-variance preserving: a as in `VP`, s = 1 - a^2."""
 
@@ -251,6 +316,56 @@ class VE(GaussianPath):
     def time(self, log_snr: Tensor) -> Tensor:
         rate = math.log(self.sigma_max / self.sigma_min)
         return 1 - (-log_snr / 2 - math.log(self.sigma_min)) / rate
+
+
+@dataclass(frozen=True)
+class EDM(GaussianPath):
+    """Karras et al.: a = 1, s = (sigma_max^(1/rho) (1 - t) + sigma_min^(1/rho) t)^rho.
+
+    Even steps in t are their grid, and with prediction kind ``edm`` the plain squared error is their weighted one.
+
+    Args:
+        sigma_min: Noise left at the data end, >= 0.
+        sigma_max: Noise at the noise end; generation starts from N(0, sigma_max^2).
+        rho: How much denser the steps are near the data, >= 1.
+        sigma_data: Standard deviation of the data, for prediction kind ``edm`` (see `sciflow.suggest`).
+    """
+
+    sigma_min: float = 0.002
+    sigma_max: float = 80.0
+    rho: float = 7.0
+    sigma_data: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.sigma_min < self.sigma_max:
+            raise expected(
+                "noise of path edm", (self.sigma_min, self.sigma_max), "0 <= sigma_min < sigma_max"
+            )
+        if self.rho < 1 or self.sigma_data <= 0:
+            raise expected(
+                "rho and sigma_data of path edm",
+                (self.rho, self.sigma_data),
+                "rho >= 1 and sigma_data > 0",
+            )
+
+    @property
+    def prior_scale(self) -> float:
+        return self.sigma_max
+
+    @property
+    def _roots(self) -> tuple[float, float]:
+        return self.sigma_max ** (1 / self.rho), self.sigma_min ** (1 / self.rho)
+
+    def coefficients(self, t: Tensor) -> Coefficients:
+        first, last = self._roots
+        root = first * (1 - t) + last * t
+        ds = self.rho * (last - first) * root ** (self.rho - 1)
+        one = torch.ones_like(t)
+        return Coefficients(one, root**self.rho, 0 * one, ds, data=self.sigma_data)
+
+    def time(self, log_snr: Tensor) -> Tensor:
+        first, last = self._roots
+        return ((-log_snr / (2 * self.rho)).exp() - first) / (last - first)
 
 
 @dataclass(frozen=True)

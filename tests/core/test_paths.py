@@ -11,6 +11,8 @@ from torch import Tensor
 
 from sciflow import SciflowError, Streams
 from sciflow.paths import (
+    EDM,
+    OU,
     VE,
     VP,
     Cosine,
@@ -27,7 +29,18 @@ from sciflow.paths import (
 from sciflow.spaces import Categorical, Euclidean, Symmetric
 from tests.core.analytic import F64, Given
 
-PATHS = [VP(), VP(0.1, 1.0), SubVP(), VE(), VE(0.1, 1.0), Cosine(), Linear()]
+PATHS = [
+    VP(),
+    VP(0.1, 1.0),
+    SubVP(),
+    OU(3.0, 3.0, 0.6),
+    VE(),
+    VE(0.1, 1.0),
+    EDM(),
+    EDM(0.0, 5.0, 2.0),
+    Cosine(),
+    Linear(),
+]
 TIMES = torch.tensor([0.01, 0.2, 0.5, 0.81, 0.99], dtype=F64)
 EUCLIDEAN = Euclidean()
 
@@ -67,6 +80,16 @@ def test_coefficients_are_what_their_names_promise() -> None:
     assert torch.allclose(torch.as_tensor(sub.diffusion), beta * (1 - torch.as_tensor(vp.a) ** 4))
     assert VE(0.1, 2.0).at(1.0).s == pytest.approx(0.1)
     assert VE(0.1, 2.0).at(0.0).s == pytest.approx(2.0) == VE(0.1, 2.0).prior_scale
+    edm = EDM(0.1, 3.0, 7.0).coefficients(TIMES).s
+    assert torch.allclose(
+        edm ** (1 / 7), torch.lerp(*torch.tensor([3.0, 0.1], dtype=F64) ** (1 / 7), TIMES)
+    )
+    ou = OU(3.0, 3.0, 0.6).coefficients(
+        TIMES
+    )  # a rate of 3/2 towards 0, noise 3 std^2: dx = -3/2 x + ...
+    assert torch.allclose(ou.a, (-1.5 * (1 - TIMES)).exp())
+    assert torch.allclose(ou.s**2, 0.36 * (1 - (-3 * (1 - TIMES)).exp()))
+    assert torch.allclose(ou.diffusion, torch.full_like(TIMES, 3 * 0.36))
     for path in (VP(), SubVP(), Cosine(), Linear()):
         assert (path.at(1.0).a, path.at(1.0).s) == (1.0, 0.0)
         assert path.prior_scale == 1.0
@@ -267,6 +290,12 @@ def test_paths_are_made_by_name_and_bad_ones_refused() -> None:
         make("sub-vp", (), {})
     with pytest.raises(SciflowError, match="did you mean 'sigma_max'"):
         make("ve", (), {"sigma_maks": 1.0})
+    with pytest.raises(SciflowError, match="0 <= sigma_min < sigma_max"):
+        make("edm", (), {"sigma_min": 100.0})
+    with pytest.raises(SciflowError, match="rho >= 1"):
+        make("edm", (), {"rho": 0.5})
+    with pytest.raises(SciflowError, match="std of path ou"):
+        make("ou", (), {"std": 0.0})
     with pytest.raises(SciflowError, match="expected none"):
         make("uniform", (1.0,), {"rate": 2})
     for bad in ((0.5, 0.6), (1.5, -0.5), ()):

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from sciflow import SciflowError
-from sciflow.paths import VE, VP, Cosine, Ends, GaussianPath, Linear, SubVP
-from sciflow.prediction import combine, error_scale, resolve, row
+from sciflow.paths import EDM, VE, VP, Cosine, Ends, GaussianPath, Linear, SubVP
+from sciflow.prediction import combine, error_scale, input_scale, resolve, row
 
 F64 = torch.float64
-LINEAR_KINDS = ["data", "noise", "score", "velocity", "v"]
-PATHS = [VP(), VP(0.1, 1.0), SubVP(), VE(), Cosine(), Linear()]
+LINEAR_KINDS = ["data", "noise", "score", "velocity", "v", "edm"]
+PATHS = [VP(), VP(0.1, 1.0), SubVP(), VE(), EDM(sigma_data=0.3), Cosine(), Linear()]
 T = torch.tensor([0.05, 0.3, 0.62, 0.97], dtype=F64)
 
 
@@ -47,6 +47,26 @@ def test_error_scale_is_what_an_error_becomes(kind: str, measure: str) -> None:
     wrong = combine(measure, c, resolve(kind, c, prediction + error, x_t))
     scale = torch.as_tensor(error_scale(kind, measure, c)).unsqueeze(1)
     assert torch.allclose(wrong - right, scale * error, atol=1e-10)
+
+
+def test_kind_edm_is_the_preconditioning_of_karras() -> None:
+    """D = c_skip x + c_out F for sigma_data d, and F has unit variance where x_1 has d; for VP it is -v."""
+    path, d = EDM(sigma_data=0.3), 0.3
+    c = path.coefficients(T)
+    sigma = torch.as_tensor(c.s).unsqueeze(1)
+    x_t, output = torch.randn(2, 4, 3, dtype=F64)
+    skip, out = d**2 / (sigma**2 + d**2), sigma * d / (sigma**2 + d**2).sqrt()
+    assert torch.allclose(resolve("edm", c, output, x_t).x1, skip * x_t + out * output)
+    assert torch.allclose(input_scale(c), (sigma.squeeze() ** 2 + d**2) ** -0.5)
+    p, q = row("edm", c)
+    assert torch.allclose((p * d) ** 2 + q**2, torch.ones_like(T))
+    scale = torch.as_tensor(error_scale("edm", "data", c)).unsqueeze(1)
+    assert torch.allclose(
+        scale, out
+    )  # an error of F, measured as one of the data, is c_out times it
+    p, q = row("edm", VP().coefficients(T))
+    assert torch.allclose(p, -row("v", VP().coefficients(T))[0])
+    assert torch.allclose(q, -row("v", VP().coefficients(T))[1])
 
 
 def test_the_score_is_the_gradient_of_the_log_density() -> None:
