@@ -5,12 +5,14 @@ Masks act here and nowhere else: noise, projections and moves are zero on paddin
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .errors import expected
@@ -170,3 +172,86 @@ class Categorical(Space):
 
     def dimension(self, x: Tensor, mask: Tensor | None) -> Tensor:
         return super().dimension(x.float(), mask)
+
+
+@dataclass(frozen=True)
+class Simplex(Space):
+    """Beliefs about labels: one number for each class in the last dimension, ``[B, ..., K]``; noise is N(0, I).
+
+    The data are corners of the simplex (one-hot); on the way a state is a vector of logits, which no projection may
+    touch, so that `project` only applies the mask.
+
+    Args:
+        classes: Number of classes K.
+    """
+
+    classes: int
+
+    def noise(
+        self, shape: Sequence[int], streams: Streams, mask: Tensor | None, dtype: torch.dtype
+    ) -> Tensor:
+        return self.project(streams.normal(shape, dtype), mask)
+
+    def corners(self, labels: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return labels ``[B, ...]`` as one-hot vectors ``[B, ..., K]``."""
+        return F.one_hot(labels, self.classes).to(dtype)
+
+    def labels(self, x: Tensor) -> Tensor:
+        """Return the most likely labels ``[B, ...]`` of beliefs ``[B, ..., K]``."""
+        return x.argmax(-1)
+
+
+@dataclass(frozen=True)
+class Circle(Space):
+    """Beliefs about angles: vectors c (cos m, sin m) in the last dimension of size 2, ``[B, ..., 2]``.
+
+    The data are points of the unit circle; on the way, the direction m of a state is the believed angle and its length
+    c says how sure the belief is, so that no projection may normalise it: `project` only applies the mask. The
+    standard noise is N(0, I) in the plane, the base law is uniform on the circle.
+
+    Args:
+        period: Length of the circle in the coordinate that `vectors` and `coordinates` translate, > 0.
+    """
+
+    period: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.period > 0:
+            raise expected("period of a circle", self.period, "a positive number")
+
+    def noise(
+        self, shape: Sequence[int], streams: Streams, mask: Tensor | None, dtype: torch.dtype
+    ) -> Tensor:
+        self._planar(shape)
+        return self.project(streams.normal(shape, dtype), mask)
+
+    def base(
+        self, shape: Sequence[int], streams: Streams, mask: Tensor | None, dtype: torch.dtype
+    ) -> Tensor:
+        self._planar(shape)
+        turns = streams.uniform(shape[:-1], dtype) * self.period
+        return self.project(self.vectors(turns), mask)
+
+    def vectors(self, coordinates: Tensor) -> Tensor:
+        """Return coordinates ``[...]`` (any number is taken modulo the period) as unit vectors ``[..., 2]``."""
+        angle = coordinates * (2 * math.pi / self.period)
+        return torch.stack((angle.cos(), angle.sin()), dim=-1)
+
+    def coordinates(self, x: Tensor) -> Tensor:
+        """Return the directions of vectors ``[..., 2]`` as coordinates in [0, period), ``[...]``."""
+        turns = torch.atan2(x[..., 1], x[..., 0]) * (self.period / (2 * math.pi))
+        turns = torch.remainder(turns, self.period)
+        # Rounding carries a small negative number to the period itself.
+        return torch.where(turns < self.period, turns, 0.0)
+
+    def nearest(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Return the point of the unit circle that is nearest to `x`; the zero vector goes to coordinate 0."""
+        length = x.norm(dim=-1, keepdim=True)
+        first = torch.zeros_like(x)
+        first[..., 0] = 1.0
+        return self.project(torch.where(length > 0, x / length.clamp_min(1e-30), first), mask)
+
+    @staticmethod
+    def _planar(shape: Sequence[int]) -> None:
+        if not shape or shape[-1] != 2:
+            raise expected("shape of a component on a circle", tuple(shape), "(..., 2)")
