@@ -59,6 +59,8 @@ class Objective(nn.Module):
         network: The network, a module.
         times: Law of the training times.
         dropout: Hides the condition now and then, for classifier-free guidance.
+        coupling: Which noise goes with which data (see `sciflow.coupling`); None lets the paths draw it. Where a batch
+            is shared among processes, each couples its share.
     """
 
     def __init__(
@@ -67,12 +69,14 @@ class Objective(nn.Module):
         network: nn.Module,
         times: Times | None = None,
         dropout: Dropout | None = None,
+        coupling: Coupling | None = None,
     ) -> None:
         super().__init__()
         self.system = system
         self.network = network
         self.times = times or Times()
         self.dropout = dropout
+        self.coupling = coupling or Independent()
 
     def forward(
         self,
@@ -100,8 +104,9 @@ class Objective(nn.Module):
         streams = Streams(seed, sample, "training")
         t = self.times.draw(streams, sample % batch_size, batch_size)
         network: Network = self.network
-        state = State(fields, masks, condition)
+        # Before dropout, which makes samples look alike whose conditions differ.
+        state, noise = self.coupling.pair(self.system, State(fields, masks, condition), streams)
         if self.dropout is not None:
             state = self.dropout(state, Streams(seed, sample, "condition dropout"))
-        loss = self.system.loss(network, state, t, streams)
+        loss = self.system.loss(network, state, t, streams, noise)
         return {"loss": loss.total, **{f"loss/{name}": part for name, part in loss.parts.items()}}
