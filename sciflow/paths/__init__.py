@@ -1,10 +1,11 @@
-"""Paths from noise to data: Gaussian and jumps."""
+"""Paths from noise to data: Gaussian, Bayesian flows and jumps."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from ..errors import expected, unknown
 from .base import Ends, Path
+from .bayes import CategoricalBayes, GaussianBayes, VonMisesBayes
 from .gaussian import EDM, OU, VE, VP, Coefficients, Cosine, GaussianPath, Linear, SubVP
 from .jump import Jump, marginal, mask, uniform
 
@@ -17,15 +18,26 @@ GAUSSIAN = {
     "cosine": Cosine,
     "linear": Linear,
 }
+BAYES: dict[str, type[Path]] = {
+    "gaussian-bayes": GaussianBayes,
+    "categorical-bayes": CategoricalBayes,
+    "von-mises-bayes": VonMisesBayes,
+}
 JUMPS = ("marginal", "mask", "uniform")
+
+
+def names() -> tuple[str, ...]:
+    """Names that `make` knows."""
+    return (*GAUSSIAN, *JUMPS)
 
 
 def make(name: str, frequencies: tuple[float, ...], options: Mapping[str, Any]) -> Path:
     """Make a path by name: what configurations say.
 
     Args:
-        name: One of `GAUSSIAN` or `JUMPS`.
-        frequencies: Class frequencies of the data, used by ``marginal`` (and their number by the other jumps).
+        name: One of `GAUSSIAN`, `BAYES` or `JUMPS`.
+        frequencies: Class frequencies of the data, used by ``marginal`` (and their number by the other paths of
+            labels).
         options: Arguments of the path, e.g. ``beta_max``.
 
     Raises:
@@ -37,32 +49,40 @@ def make(name: str, frequencies: tuple[float, ...], options: Mapping[str, Any]) 
         if name == "marginal":
             return marginal(frequencies)
         return (mask if name == "mask" else uniform)(len(frequencies))
-    if name not in GAUSSIAN:
-        raise unknown("path", name, (*GAUSSIAN, *JUMPS))
-    path = GAUSSIAN[name]
-    for option in options:
+    paths: dict[str, Any] = {**GAUSSIAN, **BAYES}
+    if name not in paths:
+        raise unknown("path", name, (*paths, *JUMPS))
+    path, given = paths[name], dict(options)
+    for option in given:
         if option not in path.__dataclass_fields__:
             raise unknown(f"option of path {name}", option, path.__dataclass_fields__)
-    return path(**options)
+    if "classes" in path.__dataclass_fields__:
+        given.setdefault("classes", len(frequencies))
+    return path(**given)
 
 
 __all__ = [
+    "BAYES",
     "EDM",
     "GAUSSIAN",
     "JUMPS",
     "OU",
     "VE",
     "VP",
+    "CategoricalBayes",
     "Coefficients",
     "Cosine",
     "Ends",
+    "GaussianBayes",
     "GaussianPath",
     "Jump",
     "Linear",
     "Path",
     "SubVP",
+    "VonMisesBayes",
     "make",
     "marginal",
     "mask",
+    "names",
     "uniform",
 ]
