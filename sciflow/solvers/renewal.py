@@ -1,0 +1,106 @@
+r"""Renewal: forget the state and draw x_s anew from q(x_s | x_1) with the believed data; and its opposite, the update.
+
+Given the data, a draw of x_s that remembers x_t (see `ancestral`) and one that does not have the same law, and so has
+any mixture of both: at rate r an element is renewed with probability 1 - exp(-r (s - t)), else it takes the ancestral
+step.
+
+On paths between labels the believed law of the data is drawn from, and every rate has the exact law for one element
+under a perfect network, on any grid; a finite rate lets labels that were fixed too early jump again (the
+stochasticity of DeFoG). Elsewhere the believed data are a mean, which full renewal treats as if it were certain:
+it seeks modes. On N(0, 1) data the variance follows v_s = (a_s a_t / (a_t^2 + s_t^2))^2 v_t + s_s^2, below
+the true one, and an undertrained network gains by it (CrysBFN and MolCRAFT sample this way).
+
+Reference: Qu et al., MolCRAFT, arXiv:2404.12141, section 4.2; Wu et al., arXiv:2502.02016, algorithm 2; Qin et al.,
+DeFoG: discrete flow matching for graph generation, arXiv:2410.04263, section 3.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from ..errors import expected
+from ..shapes import expand
+from ..state import State
+from ..streams import Streams
+from ..system import Component, System
+from .ancestral import Ancestral
+from .base import Predict, Solver, Step
+
+
+@dataclass(frozen=True)
+class Renewal(Solver):
+    """Fresh draws at every knot; one network call per step, any path.
+
+    Args:
+        rate: Rate r of renewal, >= 0: infinite renews everything at every knot, 0 is ancestral sampling.
+            A label is renewed by itself, a sample of anything else as a whole.
+    """
+
+    order: ClassVar[float] = 1.0
+    calls: ClassVar[int] = 1
+    needs: ClassVar[str] = "renewal"
+
+    rate: float = math.inf
+
+    def __post_init__(self) -> None:
+        if not self.rate >= 0:
+            raise expected("rate of renewal", self.rate, "a number >= 0")
+
+    def lacks(self, component: Component) -> str:
+        reason = super().lacks(component)
+        if not reason and math.isfinite(self.rate):
+            reason = component.path.lacks(component.space, "posterior")
+        return reason
+
+    def step(
+        self,
+        system: System,
+        predict: Predict,
+        state: State,
+        step: Step,
+        carry: Any,
+        streams: Streams,
+    ) -> tuple[State, Any]:
+        """Draw every component anew; the last step returns the believed data."""
+        ends = predict(state, step.t)
+        fields = {}
+        for name, component in system.items():
+            x, end, mask = state[name], ends[name], state.mask(name)
+            if step.last:
+                fields[name] = component.clean(end, mask)
+                continue
+            centre = system.centre(name, state)
+            fresh = kept = x
+            if self.rate > 0:
+                fresh = component.renew(end, step.then[name], streams, mask, centre)
+            if math.isfinite(self.rate):
+                kept = component.posterior(
+                    x, end, step.now[name], step.then[name], streams, mask, centre
+                )
+            fields[name] = self._mix(component, kept, fresh, step.s - step.t, streams)
+        return state.replace(**fields), carry
+
+    def _mix(
+        self, component: Component, kept: Tensor, fresh: Tensor, length: float, streams: Streams
+    ) -> Tensor:
+        if self.rate == 0 or math.isinf(self.rate):
+            return kept if self.rate == 0 else fresh
+        shape = () if component.path.continuous else kept.shape[1:]
+        renewed = streams.uniform(shape) < -math.expm1(-self.rate * length)
+        return torch.where(expand(renewed, kept), fresh, kept)
+
+
+@dataclass(frozen=True)
+class BayesianUpdate(Ancestral):
+    """Bayesian update: ancestral sampling under the name that Bayesian flows have for it.
+
+    On an additive flow the ancestral step is y_s = y_t + (b_s - b_t) x_1 + sqrt(b_s - b_t) z, the update of the belief
+    by one observation of the believed data (see `sciflow.paths.bayes.additive`).
+
+    Reference: Graves et al., Bayesian flow networks, arXiv:2308.07037, algorithms 3, 6 and 9.
+    """
