@@ -1,0 +1,268 @@
+"""Records of the atmosphere: fields on a regular latitude-longitude grid at regular times, and their split by date.
+
+Two public data sets are known by name; their files are not part of the package. Put them into the folder named by the
+environment variable SCIFLOW_DATA (or its subfolder ``fields``):
+
+* eraint: ERA-Interim, daily at 12 UTC, 30-60N 20W-14.5E, 1.5 degrees: mean sea-level pressure, geopotential at 500 hPa,
+  temperature at 850 hPa. Train 2000-2007, validate 2008, test 2009-2010. Copernicus licence.
+* era5_t2m: ERA5 2 m temperature, hourly, March 2019, 50-58N 10W-2E, 0.25 degrees. Test: the last week. Copernicus
+  licence.
+
+``eraint:train`` names a part. Any other file with the dimensions time, latitude, longitude is read by its path.
+
+Reference: Dee et al., The ERA-Interim reanalysis, Q. J. R. Meteorol. Soc. 137 (2011); Hersbach et al., The ERA5 global
+reanalysis, Q. J. R. Meteorol. Soc. 146 (2020).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from sciflow.errors import SciflowError, expected, unknown
+
+from . import files
+from .metrics import latitude_weights
+
+DIMS = ("time", "latitude", "longitude")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a data set lies and how it is split.
+
+    Args:
+        files: Accepted file names.
+        units: Unit of each variable; its order is that of the channels.
+        split: First and last date of each part, both included.
+        url: Where the original comes from.
+    """
+
+    files: tuple[str, ...]
+    units: dict[str, str]
+    split: dict[str, tuple[str, str]]
+    url: str
+
+
+SOURCES = {
+    "eraint": Source(
+        ("eraint_msl_z500_t850_daily_2000-2010.nc",),
+        {"msl": "Pa", "z500": "m2 s-2", "t850": "K"},
+        {
+            "train": ("2000-01-01", "2007-12-31"),
+            "validate": ("2008-01-01", "2008-12-31"),
+            "test": ("2009-01-01", "2010-12-31"),
+        },
+        "https://apps.ecmwf.int/datasets/data/interim-full-daily",
+    ),
+    "era5_t2m": Source(
+        ("era5_t2m_uk_hourly_2019-03.nc",),
+        {"t2m": "K"},
+        {
+            "train": ("2019-03-01", "2019-03-21"),
+            "validate": ("2019-03-22", "2019-03-24"),
+            "test": ("2019-03-25", "2019-03-31"),
+        },
+        "https://cds.climate.copernicus.eu/datasets/reanalysis-era5-single-levels",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Record:
+    """Fields at regular times.
+
+    Args:
+        values: ``[time, variable, latitude, longitude]``, 0 where the mask is False.
+        variables: Names.
+        units: Their units.
+        time: Times, ``datetime64[ns] [time]``.
+        latitude: Degrees north ``[latitude]``.
+        longitude: Degrees east ``[longitude]``.
+        mask: Where every variable has a value at all times, bool ``[latitude, longitude]``.
+    """
+
+    values: Tensor
+    variables: tuple[str, ...]
+    units: tuple[str, ...]
+    time: np.ndarray
+    latitude: Tensor
+    longitude: Tensor
+    mask: Tensor
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+    @property
+    def step(self) -> float:
+        """Hours between two times."""
+        if len(self) < 2:
+            raise expected("times of a record", len(self), "two or more, to know the step")
+        return float((self.time[1] - self.time[0]) / np.timedelta64(1, "h"))
+
+    @property
+    def weight(self) -> Tensor:
+        """Areas, 0 where the mask is False: ``[latitude, longitude]``."""
+        return latitude_weights(self.latitude)[:, None] * self.mask
+
+    def during(self, first: str, last: str) -> Record:
+        """The times from one date to another, both included.
+
+        Raises:
+            SciflowError: There are none.
+        """
+        after = np.datetime64(last, "D") + np.timedelta64(1, "D")
+        chosen = (self.time >= np.datetime64(first)) & (self.time < after)
+        if not chosen.any():
+            shown = f"{self.time[0]:.10} to {self.time[-1]:.10}" if len(self) else "nothing"
+            raise expected("dates", f"{first} to {last}", f"some of {shown}")
+        return replace(self, values=self.values[torch.from_numpy(chosen)], time=self.time[chosen])
+
+    def pairs(self, lead: int, history: int = 1) -> tuple[np.ndarray, np.ndarray]:
+        """Positions of the starts and of the times `lead` steps later.
+
+        Args:
+            lead: Steps ahead.
+            history: Times known at the start: no start stands before position ``history - 1``.
+
+        Raises:
+            SciflowError: The record is too short.
+        """
+        starts = np.arange(history - 1, len(self) - lead)
+        if lead < 0 or history < 1 or not len(starts):
+            raise expected(
+                "lead and history", (lead, history), f"a lead of 0 to {len(self) - history} steps"
+            )
+        return starts, starts + lead
+
+    def to_xarray(self) -> xr.Dataset:
+        """Return the record as a dataset with CF attributes; masked cells are NaN."""
+        values = self.values.masked_fill(~self.mask, torch.nan).numpy()
+        coords = {
+            "time": self.time,
+            "latitude": self.latitude.numpy(),
+            "longitude": self.longitude.numpy(),
+        }
+        arrays = {
+            name: (DIMS, values[:, k], {"units": self.units[k]})
+            for k, name in enumerate(self.variables)
+        }
+        return files.described(xr.Dataset(arrays, coords))
+
+
+def is_name(text: str) -> bool:
+    """True for ``eraint``, ``eraint:train`` and the like."""
+    return text.partition(":")[0] in SOURCES
+
+
+def record(name: str) -> Record:
+    """Return a known data set, or a part of it.
+
+    Args:
+        name: ``<set>`` or ``<set>:<train|validate|test>``.
+
+    Raises:
+        SciflowError: The name is unknown, the file is missing, or its content is not what it should be.
+    """
+    kind, _, part = name.partition(":")
+    if kind not in SOURCES:
+        raise unknown("data set", kind, SOURCES)
+    source = SOURCES[kind]
+    if part and part not in source.split:
+        raise unknown(f"split of {kind}", part, source.split)
+    path = find(source.files, source.url)
+    whole = from_xarray(files.read(path), tuple(source.units), source.units, path)
+    return whole.during(*source.split[part]) if part else whole
+
+
+def read(path: str | Path, variables: Sequence[str] | None = None) -> Record:
+    """Return the record in a file.
+
+    Args:
+        path: A netCDF or Zarr file.
+        variables: Names; None for all that have the dimensions time, latitude, longitude.
+
+    Raises:
+        SciflowError: The file or one of its variables or coordinates is not what it should be.
+    """
+    data = files.read(path)
+    if variables is None:
+        variables = [str(n) for n, v in data.data_vars.items() if set(v.dims) == set(DIMS)]
+        if not variables:
+            shown = {str(n): tuple(map(str, v.dims)) for n, v in data.data_vars.items()}
+            raise expected(f"{path}: variables", shown, f"one with the dimensions {DIMS}")
+    return from_xarray(data, variables, {}, path)
+
+
+def from_xarray(
+    data: xr.Dataset,
+    variables: Sequence[str],
+    units: dict[str, str] | None = None,
+    path: str | Path = "data",
+) -> Record:
+    """Return variables of a dataset as a record.
+
+    Args:
+        data: Dimensions time, latitude, longitude; NaN at the same places at all times is a mask.
+        variables: Names.
+        units: Units that variables must have.
+        path: What the messages call it.
+
+    Raises:
+        SciflowError: A coordinate, a dimension, a unit or a value is not what it should be: the message names it.
+    """
+    loaded = files.load(data, variables, path)
+    arrays = []
+    for name in variables:
+        array = files.check_dims(loaded[name], DIMS)
+        if units and name in units:
+            files.check_units(array, units[name])
+        arrays.append(array)
+    coords = {dim: files.check_coordinate(loaded, dim) for dim in DIMS}
+    values = np.stack([array.values for array in arrays], axis=1).astype(np.float32, copy=False)
+    there = np.isfinite(values)
+    mask = there.all(axis=(0, 1))
+    sometimes = there.any(axis=(0, 1)) & ~mask
+    if sometimes.any():
+        holed = ~there[:, :, sometimes]
+        k = int(holed.any(axis=(0, 2)).argmax())
+        gaps = int(holed[:, k].any(axis=1).sum())
+        raise SciflowError(
+            f"{path}: variable {variables[k]} has values that are missing at {gaps} of {len(values)} times only, "
+            "expected the same mask at all times; fill them or drop those times"
+        )
+    shown_units = tuple(
+        str(a.attrs.get("units", (units or {}).get(str(a.name), "1"))) for a in arrays
+    )
+    return Record(
+        torch.from_numpy(np.where(mask, values, 0)),
+        tuple(variables),
+        shown_units,
+        coords["time"].astype("datetime64[ns]"),
+        torch.tensor(np.asarray(coords["latitude"], dtype=np.float32)),
+        torch.tensor(np.asarray(coords["longitude"], dtype=np.float32)),
+        torch.from_numpy(mask),
+    )
+
+
+def find(names: Sequence[str], url: str) -> Path:
+    """Return the first file of `names` in SCIFLOW_DATA or its subfolder ``fields``.
+
+    Raises:
+        SciflowError: There is none; the message says where to get it.
+    """
+    root = os.environ.get("SCIFLOW_DATA")
+    for folder in (Path(root), Path(root) / "fields") if root else ():
+        for name in names:
+            if (folder / name).is_file():
+                return folder / name
+    raise expected(
+        "SCIFLOW_DATA", root or "nothing", f"a folder with {names[0]}", f"download it from {url}"
+    )
