@@ -12,10 +12,10 @@ from torch import Tensor
 from sciflow import Component, SciflowError, State, Streams, System
 from sciflow.grids import Uniform
 from sciflow.hooks import Inpaint
-from sciflow.paths import VE, Cosine, Linear, mask
+from sciflow.paths import VE, Cosine, GaussianPath, Jump, Linear, mask, uniform
 from sciflow.sampling import sample
 from sciflow.solvers import SOLVERS, make
-from sciflow.spaces import Categorical, Euclidean, Symmetric
+from sciflow.spaces import Categorical, Euclidean, Symmetric, Torus
 from sciflow.state import Frame
 from tests.core.analytic import F64
 
@@ -78,43 +78,89 @@ def test_at_every_knot_the_known_part_has_the_law_of_that_time() -> None:
     assert (r - torch.eye(len(noise), dtype=F64)).abs().max() < 4 / count**0.5
 
 
-def test_corrections_draw_the_rest_given_what_is_known() -> None:
-    """Two coupled numbers, x known and y generated with the exact network: y | x has mean rho x.
+RHO, KNOWN = 0.8, 1.5
 
-    Replacing alone weakens the tie, for y has seen other draws of x on its way; corrections at each time restore it.
-    """
-    rho, x, count = 0.8, 1.5, 1500
-    path = Cosine()
+
+def pair_means(path: GaussianPath, solver: Any, count: int, steps: int, **options: Any) -> float:
+    """Mean of y over rho x, of two coupled numbers, x known and y generated with the exact network."""
     system = System({"z": Component(Euclidean(), path)})
-    covariance = torch.tensor([[1.0, rho], [rho, 1.0]], dtype=F64)
+    covariance = torch.tensor([[1.0, RHO], [RHO, 1.0]], dtype=F64)
 
     def network(state: State, t: Tensor) -> dict[str, Tensor]:
         c = path.at(float(t[0]))
         total = c.a**2 * covariance + c.s**2 * torch.eye(2, dtype=F64)
         return {"z": state["z"] @ torch.linalg.inv(total) @ (c.a * covariance)}
 
+    clean = State({"z": torch.full((count, 2), KNOWN, dtype=F64)})
+    known = {"z": torch.tensor([[True, False]]).expand(count, 2)}
+    end = sample(
+        system,
+        network,
+        Frame({"z": (2,)}),
+        Streams.range(0, 0, count),
+        solver=make(solver),
+        grid=Uniform(),
+        steps=steps,
+        hooks=[Inpaint(clean, known, **options)],
+        dtype=F64,
+    )["z"]
+    assert (end[:, 0] == KNOWN).all()
+    return float(end[:, 1].mean()) / (RHO * KNOWN)
+
+
+def test_corrections_draw_the_rest_given_what_is_known() -> None:
+    """Replacing alone weakens the tie, for y has seen other draws of x on its way; corrections restore it."""
     means = []
     for corrections in (0, 1, 5):
+        solver = {"name": "predictor-corrector", "snr": 0.3, "corrections": corrections}
+        means.append(pair_means(Cosine(), solver, 700, 60))
+    assert 0.4 < means[0] < means[1] < means[2]
+    assert 0.8 < means[2] < 1.05
+
+
+@pytest.mark.parametrize(
+    ("path", "solver"), [(Cosine(), "ancestral"), (Linear(), "midpoint"), (Linear(), "dpm++2m")]
+)
+def test_resampling_draws_the_rest_given_what_is_known(path: GaussianPath, solver: str) -> None:
+    once, some, many = (pair_means(path, solver, 500, 20, repeats=r) for r in (1, 3, 8))
+    assert once < 0.65 and once + 0.1 < some < many - 0.06 and 0.78 < many < 1.05
+    assert once + 0.25 < pair_means(path, solver, 500, 20, repeats=8, jump=3) < 1.05
+
+
+@pytest.mark.parametrize("path", [mask(2), uniform(2)])
+def test_resampling_ties_labels_too(path: Jump) -> None:
+    """Two labels that are equal with probability .9; the first is known, the second follows it."""
+    tie, count = 0.9, 1500
+    system = System({"k": Component(Categorical(2), path, "logits")})
+    joint = torch.tensor([[tie, 1 - tie], [1 - tie, tie]], dtype=F64) / 2
+
+    def network(state: State, t: Tensor) -> dict[str, Tensor]:
+        seen = path.evidence(state["k"], t.to(F64), 2).exp()
+        weight = joint * seen[:, 0, :, None] * seen[:, 1, None, :]
+        return {"k": torch.stack([weight.sum(2), weight.sum(1)], 1).log()}
+
+    def share(repeats: int) -> float:
         end = sample(
             system,
             network,
-            Frame({"z": (2,)}),
+            Frame({"k": (2,)}),
             Streams.range(0, 0, count),
-            solver=make({"name": "predictor-corrector", "snr": 0.3, "corrections": corrections}),
+            solver=make("ancestral"),
             grid=Uniform(),
-            steps=60,
+            steps=10,
             hooks=[
                 Inpaint(
-                    State({"z": torch.full((count, 2), x, dtype=F64)}),
-                    {"z": torch.tensor([[True, False]]).expand(count, 2)},
+                    State({"k": torch.ones(count, 2, dtype=torch.int64)}),
+                    {"k": torch.tensor([[True, False]]).expand(count, 2)},
+                    repeats,
                 )
             ],
             dtype=F64,
-        )["z"]
-        assert (end[:, 0] == x).all()
-        means.append(float(end[:, 1].mean()))
-    assert 0.4 * rho * x < means[0] < means[1] < means[2]
-    assert 0.8 * rho * x < means[2] < 1.05 * rho * x
+        )["k"]
+        assert (end[:, 0] == 1).all()
+        return float((end[:, 1] == 1).double().mean())
+
+    assert 0.55 < share(1) + 0.05 < share(8) < tie
 
 
 def test_labels_are_kept_and_masked_as_time_says() -> None:
@@ -147,9 +193,9 @@ def test_samples_do_not_depend_on_their_batch_and_the_rest_keeps_its_noise() -> 
     system = System({"x": Component(Euclidean(), Linear())})
     clean, known = torch.randn(5, 3), torch.tensor([[True, False, False]] * 5)
 
-    def run(start: int, stop: int, hook: bool = True) -> Tensor:
+    def run(start: int, stop: int, hook: bool = True, repeats: int = 1) -> Tensor:
         part = slice(start, stop)
-        hooks = [Inpaint(State({"x": clean[part]}), {"x": known[part]})] if hook else []
+        hooks = [Inpaint(State({"x": clean[part]}), {"x": known[part]}, repeats)] if hook else []
         return sample(
             system,
             lambda state, t: {"x": torch.tanh(state["x"])},
@@ -162,8 +208,35 @@ def test_samples_do_not_depend_on_their_batch_and_the_rest_keeps_its_noise() -> 
         )["x"]
 
     assert torch.equal(run(0, 5), torch.cat([run(0, 1), run(1, 5)]))
+    again = run(0, 5, repeats=3)
+    assert torch.equal(again, torch.cat([run(0, 2, repeats=3), run(2, 5, repeats=3)]))
+    assert not torch.isclose(again[:, 1:], run(0, 5)[:, 1:]).any()
     # This network does not couple elements, so the unknown ones are those of a run without the hook.
     assert torch.equal(run(0, 5)[:, 1:], run(0, 5, hook=False)[:, 1:])
+
+
+def test_repeats_cost_what_they_say() -> None:
+    calls: list[float] = []
+
+    def network(state: State, t: Tensor) -> dict[str, Tensor]:
+        calls.append(float(t[0]))
+        return dict(state)
+
+    known = {"x": torch.tensor([[True, False]])}
+    for jump in (1, 3, 10):
+        calls.clear()
+        sample(
+            System({"x": Component(Euclidean(), Linear())}),
+            network,
+            Frame({"x": (2,)}),
+            Streams.range(0, 0, 1),
+            solver=make("euler"),
+            grid=Uniform(),
+            steps=7,
+            hooks=[Inpaint(State({"x": torch.zeros(1, 2)}), known, 3, jump)],
+        )
+        assert len(calls) == 3 * 6 + 1  # the last step is made once
+        assert calls[:3] == pytest.approx([0, 0, 0] if jump == 1 else [0, 1 / 7, 2 / 7])
 
 
 def bad(**changes: Any) -> Inpaint:
@@ -178,6 +251,7 @@ def bad(**changes: Any) -> Inpaint:
         (bad(clean=State({"b": torch.zeros(2, 3, 3)})), "component of the known data"),
         (bad(clean=State({"a": torch.zeros(4, 3, 3)})), r"got \(4, 3, 3\).*one sample of known"),
         (bad(known={"a": torch.ones(2, 3)}), "expected booleans"),
+        (bad(known={"a": pair_mask(1, 3, 2)}), "expected booleans"),
         (bad(known={"a": torch.tensor([[True, False, False]] * 2)}), "mark both"),
     ],
 )
@@ -193,4 +267,26 @@ def test_what_does_not_fit_is_refused(hook: Inpaint, message: str) -> None:
             grid=Uniform(),
             steps=2,
             hooks=[hook],
+        )
+
+
+def test_repeats_that_make_no_sense_are_refused() -> None:
+    for options in ({"repeats": 0}, {"jump": 0}):
+        with pytest.raises(SciflowError, match="of inpainting.*a whole number >= 1"):
+            bad(**options)
+
+
+def test_a_path_without_a_forward_process_is_not_resampled() -> None:
+    system = System({"x": Component(Torus(), Linear(), "velocity")})
+    known = {"x": torch.tensor([[True, False]])}
+    with pytest.raises(SciflowError, match="repeats.*component 'x'.*set repeats = 1"):
+        sample(
+            system,
+            lambda state, t: dict(state),
+            Frame({"x": (2,)}),
+            Streams.range(0, 0, 1),
+            solver=make("euler"),
+            grid=Uniform(),
+            steps=2,
+            hooks=[Inpaint(State({"x": torch.zeros(1, 2)}), known, 2)],
         )
