@@ -316,11 +316,24 @@ def show(
         print(lay_out(file, output, domain, against, train, stage))
 
 
-@app.command(epilog=_foot("models", "sciflow models", "sciflow models --json"))
+@app.command(
+    epilog=_foot("models", "sciflow models", "sciflow models --matrix", "sciflow models --json")
+)
 def models(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, all that is known.")] = False,
+    matrix: Annotated[
+        bool, typer.Option("--matrix", help="Which solver treats which path on which space.")
+    ] = False,
 ) -> None:
-    """List the shipped models: what they were trained on, and their measured numbers."""
+    """List the shipped models: what they were trained on, and their measured numbers.
+
+    With --matrix, list what the core defines: paths, spaces and solvers, and why some do not go together.
+    """
+    if matrix:
+        from .runtime import matrix as pairs
+
+        print(json.dumps(pairs.table(), indent=1) if as_json else pairs.text())
+        return
     from .model import cards
     from .runtime.cards import text
 

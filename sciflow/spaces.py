@@ -61,6 +61,10 @@ class Space(ABC):
         """Return the nearest point of the space, zero on padding."""
         return x if mask is None else x * expand(mask, x).to(x.dtype)
 
+    def tangent(self, v: Tensor, mask: Tensor | None) -> Tensor:
+        """Return the nearest tangent vector (a step, a velocity, a score), zero on padding."""
+        return self.project(v, mask)
+
     def move(self, x: Tensor, step: Tensor) -> Tensor:
         """Return the point reached from `x` by the tangent vector `step`."""
         return x + step
@@ -120,6 +124,9 @@ class Torus(Space):
         x = torch.remainder(x, self.period)
         # Rounding carries a small negative number to the period itself.
         return super().project(torch.where(x < self.period, x, 0.0), mask)
+
+    def tangent(self, v: Tensor, mask: Tensor | None) -> Tensor:
+        return super().project(v, mask)
 
     def difference(self, x: Tensor, y: Tensor) -> Tensor:
         half = self.period / 2
@@ -255,3 +262,13 @@ class Circle(Space):
     def _planar(shape: Sequence[int]) -> None:
         if not shape or shape[-1] != 2:
             raise expected("shape of a component on a circle", tuple(shape), "(..., 2)")
+
+
+SPACES: dict[str, type[Space]] = {
+    "euclidean": Euclidean,
+    "symmetric": Symmetric,
+    "torus": Torus,
+    "circle": Circle,
+    "categorical": Categorical,
+    "simplex": Simplex,
+}
