@@ -141,7 +141,7 @@ def scores(
         else:
             assert end.x0 is not None
             score = end.x0 * (-1.0 / float(now.s))
-        result[name] = component.space.project(score, state.mask(name))
+        result[name] = component.space.tangent(score, state.mask(name))
     return result
 
 
