@@ -1,0 +1,674 @@
+"""Samplers of other libraries on an exact law, each behind a few lines: they see the same field, noise and calls.
+
+Every library is optional: what cannot be imported is left out and named. Two of them are programs, not packages:
+dpm-solver and score_sde_pytorch are read from a folder of checkouts (`--sources`). Nothing of a library is changed,
+but k-diffusion's sampling file is loaded without its package, whose other files want picture libraries.
+
+Deterministic samplers start from `noise`, scaled as the library does; an `Outcome` says from where, so that each is
+compared with the exact end point of its own start. Settings are each library's own schedules and grids; which of them
+is shown is decided on other noise than is shown (see `core.py`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import io
+import math
+import sys
+import types
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from core_laws import F64, Mixture, Start
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Where a sampler ended, and from where it came."""
+
+    end: Tensor
+    start: Start
+
+
+Run = Callable[[Mixture, Tensor, int], Outcome]
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """One setting of one sampler.
+
+    Args:
+        library: Whose.
+        name: Its name there.
+        setting: Schedule and grid.
+        family: Which of our solvers it is compared with.
+        run: Runs it with a law, noise and a number of calls that it does not exceed.
+        stochastic: Whether it draws noise.
+        adaptive: Whether the number of calls only stands for a tolerance (see `TOLERANCES`).
+    """
+
+    library: str
+    name: str
+    setting: str
+    family: str
+    run: Run
+    stochastic: bool = False
+    adaptive: bool = False
+
+
+TOLERANCES = {10: 1e-1, 20: 1e-2, 40: 1e-3, 80: 1e-5}
+"""Tolerance of adaptive samplers in the place of a number of calls."""
+
+
+# ---- azula
+def azula() -> Iterator[Sampler]:
+    """Samplers of azula on its schedules, with its even times."""
+    from azula import noise as schedules
+    from azula import sample as samplers
+    from azula.denoise import Denoiser, DiracPosterior
+
+    class Exact(Denoiser):
+        def __init__(self, law: Mixture, schedule: Any) -> None:
+            super().__init__()
+            self.law, self.schedule = law, schedule
+
+        def forward(self, x_t: Tensor, t: Tensor, **_: Any) -> DiracPosterior:
+            return DiracPosterior(self.law.data(x_t, *self.schedule(t)))
+
+    chosen = {
+        "VP": schedules.VPSchedule(),
+        "cosine": schedules.CosineSchedule(),
+        "rectified": schedules.RectifiedSchedule(),
+        "decay": schedules.DecaySchedule(),
+        "VE": schedules.VESchedule(2e-3, 80.0),
+    }
+    kinds = (
+        ("DDIM", "DDIMSampler", {}, "ddim", 1, False),
+        ("Heun", "HeunSampler", {}, "heun", 2, False),
+        *((f"zAB{k}", "zABSampler", {"order": k}, "adams", 1, False) for k in (2, 3)),
+        *((f"vAB{k}", "vABSampler", {"order": k}, "adams", 1, False) for k in (2, 3, 4)),
+        *((f"zEAB{k}", "zEABSampler", {"order": k}, "dpm-solver", 1, False) for k in (2, 3)),
+        *((f"xEAB{k}", "xEABSampler", {"order": k}, f"dpm++{k}m", 1, False) for k in (2, 3)),
+        *((f"REAB{k}", "REABSampler", {"order": k}, f"dpm++{k}m", 1, False) for k in (2, 3)),
+        ("DDPM", "DDPMSampler", {}, "ancestral", 1, True),
+        ("Ito", "ItoSampler", {}, "euler-maruyama", 1, True),
+        ("PC", "PCSampler", {}, "predictor-corrector", 2, True),
+    )
+    for (name, kind, options, family, calls, drawn), (label, schedule) in (
+        (k, s) for k in kinds for s in chosen.items()
+    ):
+
+        def run(
+            law: Mixture,
+            noise: Tensor,
+            count: int,
+            kind: str = kind,
+            options: dict[str, Any] = options,
+            per: int = calls,
+            schedule: Any = schedule,
+        ) -> Outcome:
+            make = getattr(samplers, kind)
+            sampler = make(
+                Exact(law, schedule), steps=count // per, silent=True, dtype=F64, **options
+            )
+            a, s = (float(v) for v in schedule(torch.tensor(1.0, dtype=F64)))
+            start = Start(noise * s, a, s)
+            return Outcome(sampler(start.x), start)
+
+        yield Sampler("azula", name, f"{label}, even times", family, run, drawn)
+
+
+# ---- k-diffusion
+def _k_sampling() -> Any:
+    if "k_diffusion" not in sys.modules:
+        spec = importlib.util.find_spec("k_diffusion")
+        if spec is None or spec.submodule_search_locations is None:
+            raise ImportError("k_diffusion")
+        package = types.ModuleType("k_diffusion")
+        package.__path__ = list(spec.submodule_search_locations)
+        sys.modules["k_diffusion"] = package
+        for name in ("torchvision", "torchvision.transforms", "torchvision.transforms.functional"):
+            try:
+                importlib.import_module(name)
+            except ImportError:
+                sys.modules[name] = types.ModuleType(name)
+                parent, _, child = name.rpartition(".")
+                if parent:
+                    setattr(sys.modules[parent], child, sys.modules[name])
+    return importlib.import_module("k_diffusion.sampling")
+
+
+def k_diffusion() -> Iterator[Sampler]:
+    """Samplers of k-diffusion from sigma 80 to .002."""
+    k = _k_sampling()
+    low, high = 2e-3, 80.0
+    grids = {
+        "Karras grid": lambda n: k.get_sigmas_karras(n, low, high).to(F64),
+        "Karras grid to .01": lambda n: k.get_sigmas_karras(n, 0.01, high).to(F64),
+        "log-sigma grid": lambda n: k.get_sigmas_exponential(n, low, high).to(F64),
+        "log-sigma grid to .02": lambda n: k.get_sigmas_exponential(n, 0.02, high).to(F64),
+        "VP grid": lambda n: k.get_sigmas_vp(n).to(F64),
+    }
+
+    def normal(x: Tensor) -> Callable[[Any, Any], Tensor]:
+        # Independent increments: the law of the tree's, where the asked intervals do not overlap.
+        return lambda *_: torch.randn_like(x)
+
+    kinds = (
+        ("Euler", k.sample_euler, {}, "ddim", lambda n: n, False),
+        ("Heun", k.sample_heun, {}, "heun", lambda n: (n + 1) // 2, False),
+        ("DPM-2", k.sample_dpm_2, {}, "dpm-solver", lambda n: (n + 1) // 2, False),
+        ("LMS 4", k.sample_lms, {}, "adams", lambda n: n, False),
+        ("LMS 3", k.sample_lms, {"order": 3}, "adams", lambda n: n, False),
+        ("DPM++ 2M", k.sample_dpmpp_2m, {}, "dpm++2m", lambda n: n, False),
+        ("Euler ancestral", k.sample_euler_ancestral, {}, "ancestral", lambda n: n, True),
+        ("DPM++ 2S ancestral", k.sample_dpmpp_2s_ancestral, {}, "ancestral", lambda n: (n + 1) // 2, True),
+        ("DPM++ SDE", k.sample_dpmpp_sde, {}, "dpm++sde", lambda n: (n + 1) // 2, True),
+        ("DPM++ 2M SDE", k.sample_dpmpp_2m_sde, {"draw": normal}, "dpm++sde", lambda n: n, True),
+        ("DPM++ 3M SDE", k.sample_dpmpp_3m_sde, {"draw": normal}, "dpm++sde", lambda n: n, True),
+        ("Heun, churn 40", k.sample_heun, {"s_churn": 40.0}, "euler-maruyama", lambda n: (n + 1) // 2, True),
+    )  # fmt: skip
+    for (name, sample, options, family, steps, drawn), (label, grid) in (
+        (kind, g) for kind in kinds for g in grids.items()
+    ):
+
+        def run(
+            law: Mixture,
+            noise: Tensor,
+            count: int,
+            sample: Any = sample,
+            options: dict[str, Any] = options,
+            steps: Any = steps,
+            grid: Any = grid,
+        ) -> Outcome:
+            sigmas = grid(steps(count))
+            start = Start(noise * float(sigmas[0]), 1.0, float(sigmas[0]))
+            given = dict(options)
+            if "draw" in given:
+                given["noise_sampler"] = given.pop("draw")(start.x)
+            model = lambda x, sigma: law.data(x, 1.0, sigma)  # noqa: E731
+            return Outcome(sample(model, start.x, sigmas, disable=True, **given), start)
+
+        yield Sampler("k-diffusion", name, label, family, run, drawn)
+
+    def fast(law: Mixture, noise: Tensor, count: int) -> Outcome:
+        start = Start(noise * high, 1.0, high)
+        model = lambda x, sigma: law.data(x, 1.0, sigma)  # noqa: E731
+        return Outcome(k.sample_dpm_fast(model, start.x, low, high, count, disable=True), start)
+
+    def adaptive(law: Mixture, noise: Tensor, count: int) -> Outcome:
+        start = Start(noise * high, 1.0, high)
+        model = lambda x, sigma: law.data(x, 1.0, sigma)  # noqa: E731
+        tolerance = TOLERANCES[count]
+        options = {"rtol": tolerance, "atol": tolerance / 6, "disable": True}
+        return Outcome(k.sample_dpm_adaptive(model, start.x, low, high, **options), start)
+
+    yield Sampler("k-diffusion", "DPM fast", "log-sigma", "dpm-solver-single", fast)
+    yield Sampler("k-diffusion", "DPM adaptive", "log-sigma", "adaptive", adaptive, adaptive=True)
+
+
+# ---- diffusers
+def diffusers() -> Iterator[Sampler]:
+    """Schedulers of diffusers: VP with its thousand times, and its linear path."""
+    import diffusers as d
+
+    dpm, uni = d.DPMSolverMultistepScheduler, d.UniPCMultistepScheduler
+    grids = {
+        "even times": {},
+        "log-SNR": {"use_lu_lambdas": True},
+        "Karras grid": {"use_karras_sigmas": True},
+    }
+    kinds: list[tuple[str, Any, dict[str, Any], str, bool]] = [
+        ("DPM++ 2M", dpm, {"solver_order": 2}, "dpm++2m", False),
+        ("DPM++ 3M", dpm, {"solver_order": 3}, "dpm++3m", False),
+        ("DPM-Solver 2M", dpm, {"solver_order": 2, "algorithm_type": "dpmsolver", "final_sigmas_type": "sigma_min"}, "dpm-solver", False),
+        ("DPM++ 2M SDE", dpm, {"solver_order": 2, "algorithm_type": "sde-dpmsolver++"}, "dpm++sde", True),
+        ("DPM++ single 2", d.DPMSolverSinglestepScheduler, {"solver_order": 2}, "dpm++single", False),
+        ("DPM++ single 3", d.DPMSolverSinglestepScheduler, {"solver_order": 3}, "dpm++single", False),
+        ("UniPC 2", uni, {"solver_order": 2}, "unipc", False),
+        ("UniPC 3", uni, {"solver_order": 3}, "unipc", False),
+        ("DEIS 2", d.DEISMultistepScheduler, {"solver_order": 2}, "adams", False),
+        ("DEIS 3", d.DEISMultistepScheduler, {"solver_order": 3}, "adams", False),
+        ("SA-Solver", d.SASolverScheduler, {}, "dpm++sde", True),
+        ("LMS", d.LMSDiscreteScheduler, {}, "adams", False),
+    ]  # fmt: skip
+    for name, kind, options, family, drawn in kinds:
+        known = kind.__init__.__wrapped__.__code__.co_varnames
+        for label, grid in grids.items():
+            if not set(grid) <= set(known):
+                continue
+
+            def run(
+                law: Mixture,
+                noise: Tensor,
+                count: int,
+                kind: Any = kind,
+                options: dict[str, Any] = {**options, **grid},  # noqa: B006
+            ) -> Outcome:
+                scheduler = kind(**options)
+                scheduler.set_timesteps(count)
+                # UniPC fails in float64.
+                dtype = torch.float32 if kind is uni else F64
+                sigmas = [float(v) for v in scheduler.sigmas]
+                variance = kind is d.LMSDiscreteScheduler  # sigma there is s / a, x is x / a
+                first = 1 / math.hypot(1, sigmas[0])
+                x = noise.to(dtype)
+                start = Start(noise, first, first * sigmas[0])
+                if variance:
+                    x = x * sigmas[0]
+                    start = Start(noise * sigmas[0], 1.0, sigmas[0])
+                for i, t in enumerate(scheduler.timesteps):
+                    a = 1.0 if variance else 1 / math.hypot(1, sigmas[i])
+                    x0 = law.noise(x, a, a * sigmas[i])
+                    if variance:
+                        scheduler.is_scale_input_called = True
+                    x = scheduler.step(x0, t, x).prev_sample
+                return Outcome(x.to(F64), start)
+
+            yield Sampler("diffusers", name, f"VP, {label}", family, run, drawn)
+
+    def ddim(law: Mixture, noise: Tensor, count: int) -> Outcome:
+        scheduler = d.DDIMScheduler(clip_sample=False, timestep_spacing="trailing")
+        scheduler.set_timesteps(count)
+        levels = scheduler.alphas_cumprod.to(F64)
+        x = noise
+        for t in scheduler.timesteps:
+            a, s = float(levels[t].sqrt()), float((1 - levels[t]).sqrt())
+            x = scheduler.step(law.noise(x, a, s), t, x).prev_sample
+        first = levels[scheduler.timesteps[0]]
+        return Outcome(x, Start(noise, float(first.sqrt()), float((1 - first).sqrt())))
+
+    def flow(law: Mixture, noise: Tensor, count: int) -> Outcome:
+        scheduler = d.FlowMatchEulerDiscreteScheduler()
+        scheduler.set_timesteps(count)
+        s = [float(v) for v in scheduler.sigmas]
+        x = noise
+        for i, t in enumerate(scheduler.timesteps):
+            x1, x0 = law.ends(x, 1 - s[i], s[i])
+            x = scheduler.step(x0 - x1, t, x).prev_sample
+        return Outcome(x, Start(noise, 1 - s[0], s[0]))
+
+    yield Sampler("diffusers", "DDIM", "VP, trailing times", "ddim", ddim)
+    yield Sampler("diffusers", "flow-match Euler", "linear", "ddim", flow)
+
+
+# ---- flow_matching and torchdiffeq
+_FLOWS: dict[str, tuple[Callable[[float], tuple[float, float]], Callable[[float], tuple[float, float]]]] = {
+    "linear": (lambda t: (t, 1 - t), lambda t: (1.0, -1.0)),
+    "cosine": (
+        lambda t: (math.sin(math.pi / 2 * t), math.sin(math.pi / 2 * (1 - t))),
+        lambda t: (math.pi / 2 * math.cos(math.pi / 2 * t), -math.pi / 2 * math.sin(math.pi / 2 * t)),
+    ),
+}  # fmt: skip
+
+
+def _velocity(law: Mixture, path: str) -> Callable[[Any, Tensor], Tensor]:
+    """The exact velocity of a path from noise at t = 0 to data at t = 1."""
+    at, rate = _FLOWS[path]
+
+    def velocity(t: Any, x: Tensor) -> Tensor:
+        (a, s), (da, ds) = at(float(t)), rate(float(t))
+        x1, x0 = law.ends(x, a, max(s, 0.0))
+        return x1 * da + x0 * ds
+
+    return velocity
+
+
+def flow_matching() -> Iterator[Sampler]:
+    """ODE solver of flow_matching, even times."""
+    from flow_matching.solver import ODESolver
+
+    methods = (("euler", "ddim", 1), ("midpoint", "midpoint", 2), ("heun3", "heun3", 3))
+    for (method, family, per), path in ((m, p) for m in methods for p in _FLOWS):
+
+        def run(
+            law: Mixture, noise: Tensor, count: int, method: str = method, per: int = per, path: str = path
+        ) -> Outcome:  # fmt: skip
+            velocity = _velocity(law, path)
+            solver = ODESolver(lambda x, t: velocity(t, x))
+            times = torch.tensor([0.0, 1.0], dtype=F64)
+            end = solver.sample(noise, 1 / (count // per), method=method, time_grid=times)
+            return Outcome(end, Start(noise, 0.0, 1.0))
+
+        yield Sampler("flow_matching", method, path, family, run)
+
+
+def torchdiffeq() -> Iterator[Sampler]:
+    """Solvers of torchdiffeq, even times or a tolerance."""
+    from torchdiffeq import odeint
+
+    methods = (("heun2", "heun", 2), ("rk4", "rk4", 4), ("explicit_adams", "adams", 0))
+    adaptive = (("dopri5", "adaptive"), ("bosh3", "adaptive"), ("dopri8", "adaptive"))
+    for path in _FLOWS:
+        for method, family, per in methods:
+
+            def fixed(
+                law: Mixture, noise: Tensor, count: int, method: str = method, per: int = per, path: str = path
+            ) -> Outcome:  # fmt: skip
+                # The Adams method starts with three steps of four calls.
+                steps = count // per if per else max(count - 9, 1)
+                times = torch.tensor([0.0, 1.0], dtype=F64)
+                options = {"step_size": 1 / steps}
+                if not per:
+                    options["max_order"] = 4
+                x = odeint(_velocity(law, path), noise, times, method=method, options=options)
+                return Outcome(x[-1], Start(noise, 0.0, 1.0))
+
+            yield Sampler("torchdiffeq", method, path, family, fixed)
+        for method, family in adaptive:
+
+            def free(
+                law: Mixture, noise: Tensor, count: int, method: str = method, path: str = path
+            ) -> Outcome:
+                tolerance = TOLERANCES[count]
+                times = torch.tensor([0.0, 1.0], dtype=F64)
+                x = odeint(
+                    _velocity(law, path), noise, times, method=method, rtol=tolerance, atol=tolerance
+                )  # fmt: skip
+                return Outcome(x[-1], Start(noise, 0.0, 1.0))
+
+            yield Sampler("torchdiffeq", method, path, family, free, adaptive=True)
+
+
+# ---- torchsde
+def torchsde() -> Iterator[Sampler]:
+    """The reversed VP diffusion in torchsde, even times, the last from the denoised mean."""
+    import torchsde as t_sde
+
+    b0, b1, stop = 0.1, 20.0, 1e-3
+
+    def level(u: float) -> tuple[float, float]:
+        a = math.exp(-(u**2) * (b1 - b0) / 4 - u * b0 / 2)
+        return a, math.sqrt(1 - a * a)
+
+    class Reversed(torch.nn.Module):
+        noise_type, sde_type = "additive", "ito"
+
+        def __init__(self, law: Mixture) -> None:
+            super().__init__()
+            self.law = law
+
+        def f(self, t: Tensor, x: Tensor) -> Tensor:
+            u = 1 - float(t)
+            beta = b0 + u * (b1 - b0)
+            a, s = level(u)
+            return beta / 2 * x - beta / s * self.law.noise(x, a, s)
+
+        def g(self, t: Tensor, x: Tensor) -> Tensor:
+            beta = b0 + (1 - float(t)) * (b1 - b0)
+            return math.sqrt(beta) * torch.eye(x.shape[1], dtype=x.dtype).expand(len(x), -1, -1)
+
+    for method, per in (("euler", 1), ("srk", 3)):
+
+        def run(
+            law: Mixture, noise: Tensor, count: int, method: str = method, per: int = per
+        ) -> Outcome:
+            steps = (count - 2) // per
+            times = torch.tensor([0.0, 1 - stop], dtype=F64)
+            x = t_sde.sdeint(Reversed(law), noise, times, method=method, dt=(1 - stop) / steps)[-1]
+            return Outcome(law.data(x, *level(stop)), Start(noise, *level(1.0)))
+
+        yield Sampler("torchsde", method, "VP, even times", "euler-maruyama", run, True)
+
+
+# ---- diffrax
+def diffrax() -> Iterator[Sampler]:
+    """Solvers of diffrax, even times, compiled by JAX."""
+    import diffrax as dx
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    jax.config.update("jax_enable_x64", True)
+    half = math.pi / 2
+
+    def flow(law: Mixture, path: str) -> Callable[[Any, Any, Any], Any]:
+        means, logs = jnp.asarray(law.means.numpy()), jnp.asarray(law.log_weights.numpy())
+
+        def velocity(t: Any, x: Any, _: Any) -> Any:
+            a, s, da, ds = t, 1 - t, 1.0, -1.0
+            if path == "cosine":
+                a, s = jnp.sin(half * t), jnp.sin(half * (1 - t))
+                da, ds = half * s, -half * a
+            v = (a * law.std) ** 2 + s * s
+            off = (x @ means.T) * (a / v) - (means**2).sum(1) * (a * a / (2 * v)) + logs
+            believed = jax.nn.softmax(off, axis=1) @ means
+            x1 = believed * (s * s / v) + x * (a * law.std**2 / v)
+            return x1 * da + (x - believed * a) * (s / v) * ds
+
+        return velocity
+
+    # Calls of a step, and of the whole that the first adds (first same as last).
+    solvers = (
+        ("Ralston", dx.Ralston, "midpoint", 2, 0),
+        ("Bosh3", dx.Bosh3, "heun3", 3, 1),
+        ("Tsit5", dx.Tsit5, "rk4", 6, 1),
+        ("Dopri5", dx.Dopri5, "rk4", 6, 1),
+    )
+    for (name, solver, family, per, first), path in ((s, p) for s in solvers for p in _FLOWS):
+        compiled: dict[int, Any] = {}
+
+        def run(
+            law: Mixture,
+            noise: Tensor,
+            count: int,
+            solver: Any = solver,
+            per: int = per,
+            first: int = first,
+            path: str = path,
+            compiled: dict[int, Any] = compiled,
+        ) -> Outcome:
+            steps = max((count - first) // per, 1)
+            if id(law) not in compiled:
+                term = dx.ODETerm(flow(law, path))
+                compiled[id(law)] = jax.jit(
+                    lambda x, h: dx.diffeqsolve(term, solver(), 0.0, 1.0, h, x).ys[-1]
+                )
+            end = compiled[id(law)](jnp.asarray(noise.numpy()), 1 / steps)
+            law.calls += steps * per + first
+            return Outcome(torch.from_numpy(np.asarray(end).copy()), Start(noise, 0.0, 1.0))
+
+        yield Sampler("diffrax", name, path, family, run)
+
+
+# ---- programs, from checkouts
+def dpm_solver(sources: Path) -> Iterator[Sampler]:
+    """The authors' DPM-Solver on the continuous VP diffusion."""
+    with _path(sources / "dpm-solver"):
+        module = importlib.import_module("dpm_solver_pytorch")
+    schedule = module.NoiseScheduleVP("linear", dtype=F64)
+    kinds = (
+        ("DPM++ 2M", "dpmsolver++", 2, "multistep", "dpm++2m"),
+        ("DPM++ 3M", "dpmsolver++", 3, "multistep", "dpm++3m"),
+        ("DPM++ single 2", "dpmsolver++", 2, "singlestep", "dpm++single"),
+        ("DPM++ single 3", "dpmsolver++", 3, "singlestep", "dpm++single"),
+        ("DPM-Solver 2M", "dpmsolver", 2, "multistep", "dpm-solver"),
+        ("DPM-Solver 3M", "dpmsolver", 3, "multistep", "dpm-solver"),
+        ("DPM-Solver-2", "dpmsolver", 2, "singlestep", "dpm-solver-single"),
+        ("DPM-Solver-3", "dpmsolver", 3, "singlestep", "dpm-solver-single"),
+    )
+    grids = (("logSNR", 1e-3), ("logSNR", 1e-4), ("time_uniform", 1e-3), ("time_quadratic", 1e-3))
+    for (name, kind, order, method, family), (skip, stop) in (
+        (k, g) for k in kinds for g in grids
+    ):
+
+        def run(
+            law: Mixture,
+            noise: Tensor,
+            count: int,
+            kind: str = kind,
+            order: int = order,
+            method: str = method,
+            skip: str = skip,
+            stop: float = stop,
+        ) -> Outcome:
+            def model(x: Tensor, t: Tensor) -> Tensor:
+                return law.noise(x, schedule.marginal_alpha(t), schedule.marginal_std(t))
+
+            solver = module.DPM_Solver(model, schedule, algorithm_type=kind)
+            one = torch.ones(1, dtype=F64)
+            start = Start(
+                noise, float(schedule.marginal_alpha(one)), float(schedule.marginal_std(one))
+            )
+            end = solver.sample(
+                noise, steps=count, order=order, skip_type=skip, method=method, t_end=stop
+            )
+            return Outcome(end, start)
+
+        yield Sampler("dpm-solver", name, f"VP, {skip} to {stop:g}", family, run)
+
+
+def unipc(sources: Path) -> Iterator[Sampler]:
+    """The authors' UniPC on the continuous VP diffusion."""
+    with _path(sources / "UniPC" / "example" / "score_sde_pytorch"):
+        module = importlib.import_module("uni_pc")
+    for order, variant, stop in ((o, v, e) for o in (2, 3) for v in ("bh1", "bh2") for e in (1e-3, 1e-4)):  # fmt: skip
+
+        def run(
+            law: Mixture, noise: Tensor, count: int, order: int = order, variant: str = variant, stop: float = stop
+        ) -> Outcome:  # fmt: skip
+            dtype = F64 if order == 2 else torch.float32  # the third order fails in float64
+            schedule = module.NoiseScheduleVP("linear", dtype=dtype)
+
+            def model(x: Tensor, t: Tensor) -> Tensor:
+                a, s = schedule.marginal_alpha(t), schedule.marginal_std(t)
+                return law.noise(x[:, :, 0, 0], a, s)[:, :, None, None]
+
+            one = torch.ones(1, dtype=F64)
+            start = Start(
+                noise, float(schedule.marginal_alpha(one)), float(schedule.marginal_std(one))
+            )
+            solver = module.UniPC(model, schedule, variant=variant)
+            pictures = noise[:, :, None, None].to(dtype)  # it knows no others
+            with contextlib.redirect_stdout(io.StringIO()):
+                end = solver.sample(
+                    pictures, steps=count, order=order, skip_type="logSNR", t_end=stop
+                )
+            return Outcome(end[:, :, 0, 0].to(F64), start)
+
+        yield Sampler("UniPC", f"UniPC {order} {variant}", f"VP, logSNR to {stop:g}", "unipc", run)
+
+
+def score_sde(sources: Path) -> Iterator[Sampler]:
+    """Predictor-corrector samplers of score_sde_pytorch."""
+    # Its networks are not wanted; the sampler asks this module for the score alone.
+    package, utils = types.ModuleType("models"), types.ModuleType("models.utils")
+    utils.get_score_fn = lambda sde, model, **_: model  # type: ignore[attr-defined]
+    utils.from_flattened_numpy = utils.to_flattened_numpy = None  # type: ignore[attr-defined]
+    package.utils = utils  # type: ignore[attr-defined]
+    sys.modules.update({"models": package, "models.utils": utils})
+    with _path(sources / "score_sde_pytorch"):
+        sampling = importlib.import_module("sampling")
+        laws = importlib.import_module("sde_lib")
+    makes = {
+        "VP": (lambda n: laws.VPSDE(N=n), 1e-3),
+        "VE": (lambda n: laws.VESDE(0.01, 50, N=n), 1e-5),
+    }
+    kinds = (
+        ("Euler-Maruyama", "EulerMaruyamaPredictor", None, "euler-maruyama", 1),
+        ("reverse diffusion", "ReverseDiffusionPredictor", None, "reverse-diffusion", 1),
+        ("reverse diffusion + Langevin", "ReverseDiffusionPredictor", "LangevinCorrector", "predictor-corrector", 2),
+    )  # fmt: skip
+    for (name, predictor, corrector, family, per), (label, (make, eps)) in (
+        (k, m) for k in kinds for m in makes.items()
+    ):
+
+        def run(
+            law: Mixture,
+            noise: Tensor,
+            count: int,
+            predictor: str = predictor,
+            corrector: str | None = corrector,
+            per: int = per,
+            make: Any = make,
+            eps: float = eps,
+        ) -> Outcome:
+            sde = make(count // per)
+
+            def score(x: Tensor, t: Tensor) -> Tensor:
+                mean, std = sde.marginal_prob(torch.ones(len(x), 1, 1, 1, dtype=x.dtype), t)
+                x0 = law.noise(x[:, :, 0, 0], mean[:, 0, 0, 0], std)
+                return (-x0 / std[:, None])[:, :, None, None]
+
+            sampler = sampling.get_pc_sampler(
+                sde,
+                (*noise.shape, 1, 1),  # it knows no others than pictures
+                getattr(sampling, predictor),
+                getattr(sampling, corrector) if corrector else None,
+                inverse_scaler=lambda x: x,
+                snr=0.16,
+                n_steps=1 if corrector else 0,
+                continuous=True,
+                eps=eps,
+                device="cpu",
+            )
+            x, _ = sampler(score)
+            return Outcome(x[:, :, 0, 0].to(F64), Start(noise, 0.0, 1.0))
+
+        yield Sampler("score_sde", name, label, family, run, True)
+
+
+@contextlib.contextmanager
+def _path(folder: Path) -> Iterator[None]:
+    if not folder.is_dir():
+        raise ImportError(folder.name)
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+
+
+LIBRARIES: dict[str, Callable[[], Iterator[Sampler]]] = {
+    "azula": azula,
+    "k-diffusion": k_diffusion,
+    "diffusers": diffusers,
+    "flow_matching": flow_matching,
+    "torchdiffeq": torchdiffeq,
+    "torchsde": torchsde,
+    "diffrax": diffrax,
+}
+PROGRAMS: dict[str, Callable[[Path], Iterator[Sampler]]] = {
+    "dpm-solver": dpm_solver,
+    "UniPC": unipc,
+    "score_sde": score_sde,
+}
+
+
+def rivals(sources: Path | None, only: list[str] | None = None) -> tuple[list[Sampler], dict[str, str]]:  # fmt: skip
+    """Return every sampler that can be loaded, and for each library that cannot, why.
+
+    Args:
+        sources: Folder with the checkouts ``dpm-solver``, ``UniPC`` and ``score_sde_pytorch``, or None.
+        only: Names of the libraries that are wanted; None wants all.
+    """
+    found, missing = [], {}
+    makers = dict(LIBRARIES)
+    if sources is not None:
+        makers |= {k: (lambda make=make: make(sources)) for k, make in PROGRAMS.items()}
+    for name, make in makers.items():
+        if only is not None and name not in only:
+            continue
+        try:
+            found += list(make())
+        except ImportError as error:
+            missing[name] = f"not installed ({error.name or error})"
+    return found, missing
+
+
+def installed(samplers: list[Sampler]) -> dict[str, str]:
+    """Versions of the libraries that the samplers come from; programs have none."""
+    versions = {}
+    for library in dict.fromkeys(sampler.library for sampler in samplers):
+        try:
+            versions[library] = metadata.version(library)
+        except metadata.PackageNotFoundError:
+            versions[library] = "checkout"
+    return versions
