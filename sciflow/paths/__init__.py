@@ -1,4 +1,4 @@
-"""Paths from noise to data: Gaussian, Bayesian flows and jumps."""
+"""Paths from noise to data: Gaussian, other flows, Bayesian flows and jumps."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,10 @@ from ..errors import expected, unknown
 from .base import Ends, Path
 from .bayes import CategoricalBayes, GaussianBayes, VonMisesBayes
 from .gaussian import EDM, OU, VE, VP, Coefficients, Cosine, GaussianPath, Linear, SubVP
+from .interpolant import Interpolant, OneSided
 from .jump import Jump, marginal, mask, uniform
+from .optimal import KineticOptimal
+from .poisson import PFGM
 
 GAUSSIAN = {
     "vp": VP,
@@ -17,7 +20,11 @@ GAUSSIAN = {
     "ou": OU,
     "cosine": Cosine,
     "linear": Linear,
+    "kinetic-optimal": KineticOptimal,
+    "one-sided": OneSided,
 }
+FLOWS: dict[str, type[Path]] = {"pfgm++": PFGM, "interpolant": Interpolant}
+"""Paths of the flow alone: without a Gaussian posterior, from other noise or from another data set."""
 BAYES: dict[str, type[Path]] = {
     "gaussian-bayes": GaussianBayes,
     "categorical-bayes": CategoricalBayes,
@@ -28,14 +35,14 @@ JUMPS = ("marginal", "mask", "uniform")
 
 def names() -> tuple[str, ...]:
     """Names that `make` knows."""
-    return (*GAUSSIAN, *JUMPS)
+    return (*GAUSSIAN, *FLOWS, *BAYES, *JUMPS)
 
 
 def make(name: str, frequencies: tuple[float, ...], options: Mapping[str, Any]) -> Path:
     """Make a path by name: what configurations say.
 
     Args:
-        name: One of `GAUSSIAN`, `BAYES` or `JUMPS`.
+        name: One of `GAUSSIAN`, `FLOWS`, `BAYES` or `JUMPS`.
         frequencies: Class frequencies of the data, used by ``marginal`` (and their number by the other paths of
             labels).
         options: Arguments of the path, e.g. ``beta_max``.
@@ -49,7 +56,7 @@ def make(name: str, frequencies: tuple[float, ...], options: Mapping[str, Any]) 
         if name == "marginal":
             return marginal(frequencies)
         return (mask if name == "mask" else uniform)(len(frequencies))
-    paths: dict[str, Any] = {**GAUSSIAN, **BAYES}
+    paths: dict[str, Any] = {**GAUSSIAN, **FLOWS, **BAYES}
     if name not in paths:
         raise unknown("path", name, (*paths, *JUMPS))
     path, given = paths[name], dict(options)
@@ -64,9 +71,11 @@ def make(name: str, frequencies: tuple[float, ...], options: Mapping[str, Any]) 
 __all__ = [
     "BAYES",
     "EDM",
+    "FLOWS",
     "GAUSSIAN",
     "JUMPS",
     "OU",
+    "PFGM",
     "VE",
     "VP",
     "CategoricalBayes",
@@ -75,8 +84,11 @@ __all__ = [
     "Ends",
     "GaussianBayes",
     "GaussianPath",
+    "Interpolant",
     "Jump",
+    "KineticOptimal",
     "Linear",
+    "OneSided",
     "Path",
     "SubVP",
     "VonMisesBayes",

@@ -19,7 +19,9 @@ from sciflow.paths import (
     Ends,
     GaussianPath,
     Jump,
+    KineticOptimal,
     Linear,
+    OneSided,
     SubVP,
     make,
     marginal,
@@ -40,6 +42,10 @@ PATHS = [
     EDM(0.0, 5.0, 2.0),
     Cosine(),
     Linear(),
+    OneSided(scale=2.0),
+    OneSided("cosine", 0.7),
+    KineticOptimal(),
+    KineticOptimal((0.2, 0.9, 1.0, 0.4), 1.3),
 ]
 TIMES = torch.tensor([0.01, 0.2, 0.5, 0.81, 0.99], dtype=F64)
 EUCLIDEAN = Euclidean()
