@@ -5,7 +5,7 @@ from typing import Any
 
 from ..errors import expected, unknown
 from .base import Ends, Path
-from .bayes import CategoricalBayes, GaussianBayes, VonMisesBayes
+from .bayes import CategoricalBayes, GaussianBayes, VonMisesBayes, VonMisesSteps
 from .gaussian import EDM, OU, VE, VP, Coefficients, Cosine, GaussianPath, Linear, SubVP
 from .interpolant import Interpolant, OneSided
 from .jump import Jump, marginal, mask, uniform
@@ -29,6 +29,7 @@ BAYES: dict[str, type[Path]] = {
     "gaussian-bayes": GaussianBayes,
     "categorical-bayes": CategoricalBayes,
     "von-mises-bayes": VonMisesBayes,
+    "von-mises-steps": VonMisesSteps,
 }
 JUMPS = ("marginal", "mask", "uniform")
 
@@ -92,6 +93,7 @@ __all__ = [
     "Path",
     "SubVP",
     "VonMisesBayes",
+    "VonMisesSteps",
     "make",
     "marginal",
     "mask",

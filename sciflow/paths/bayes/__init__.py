@@ -4,12 +4,14 @@ from .additive import AdditiveBayes
 from .categorical import CategoricalBayes
 from .gaussian import GaussianBayes
 from .planar import VonMisesBayes, belief, certainty
+from .stepwise import VonMisesSteps
 
 __all__ = [
     "AdditiveBayes",
     "CategoricalBayes",
     "GaussianBayes",
     "VonMisesBayes",
+    "VonMisesSteps",
     "belief",
     "certainty",
 ]
