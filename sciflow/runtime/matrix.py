@@ -43,7 +43,10 @@ def rows() -> list[Row]:
             misfit = path.misfit(space)
             lacks = {}
             if not misfit:
-                component = Component(space, path, "data" if path.continuous else "logits")
+                kind = "logits" if not path.continuous else "data"
+                if path.refuses(space, kind):
+                    kind = "velocity"
+                component = Component(space, path, kind)
                 lacks = {s: solver().lacks(component) for s, solver in solvers.SOLVERS.items()}
             found.append(Row(space_name, name, misfit, lacks))
     return found
