@@ -16,7 +16,7 @@ modeling, J. Climate 6 (1993).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -201,6 +201,16 @@ class LinearGaussian:
             mean.to(inputs.dtype).unflatten(1, self.shape),
             std.to(inputs.dtype).reshape(self.shape),
         )
+
+    def calibrated(self, inputs: Tensor, targets: Tensor) -> LinearGaussian:
+        """The same forecast with its deviations scaled by one factor, so that they match the errors of other pairs.
+
+        Short training records understate the errors of other weeks; pass pairs that were not trained on.
+        """
+        law = self.predict(inputs)
+        error = (targets - law.mean).square().mean() / law.std.square().mean()
+        factor = float(error.sqrt())
+        return replace(self, noise=self.noise * factor, rest=self.rest * factor)
 
     def members(self, inputs: Tensor, count: int, streams: Streams) -> Tensor:
         """Draw ensembles ``[N, count, ...]``; forecast n has stream n."""

@@ -58,6 +58,14 @@ def test_the_ensemble_is_calibrated_on_new_data_and_belongs_to_its_stream() -> N
     assert torch.allclose(alone[0], members[7], atol=1e-12)
 
 
+def test_calibration_matches_the_errors_of_other_pairs() -> None:
+    inputs, targets = normal(300, 5), normal(300, 4, seed=1)
+    model = LinearGaussian.fit(inputs, targets, None)
+    other = 3 * normal(300, 4, seed=2)
+    std = model.calibrated(normal(300, 5, seed=3), other).predict(inputs).std
+    assert torch.allclose(std, torch.full((4,), 3.0, dtype=DOUBLE), rtol=0.15)
+
+
 def test_noise_that_predicts_nothing_is_ridged_away() -> None:
     inputs, targets = normal(60, 40), normal(60, 3, seed=1)
     found = LinearGaussian.fit(inputs, targets, None).predict(normal(200, 40, seed=2))
