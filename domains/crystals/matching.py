@@ -261,16 +261,15 @@ def _metre(
     tasks: list[_Task], table: list[Row], workers: int | None, progress: Progress | None
 ) -> tuple[float, float]:
     """Return METRe and its cRMSE: every reference against the predictions of its composition, wherever made."""
-    pools: dict[tuple[tuple[int, int], ...], list[tuple[int, Crystal]]] = defaultdict(list)
+    made = defaultdict(list)
     for k, (candidates, _, _, _) in enumerate(tasks):
-        for candidate in candidates:
-            if candidate is not None and len(candidate):
-                pools[_key(candidate)].append((k, candidate))
+        for composition, own in pools([c for c in candidates if c is not None]).items():
+            made[composition] += [(k, candidate) for candidate in own]
     jobs: list[_Task] = []
     own: list[Row] = []
     for k, ((_, reference, tolerances, rule), row) in enumerate(zip(tasks, table, strict=True)):
-        others = [candidate for source, candidate in pools[_key(reference)] if source != k]
-        jobs.append((list(others), reference, tolerances, rule))
+        others: list[Crystal | None] = [c for source, c in made[key(reference)] if source != k]
+        jobs.append((others, reference, tolerances, rule))
         own.append(row)
     found: Iterator[Row] = spread(_compare, jobs, workers)
     total, matched = 0.0, 0
@@ -283,8 +282,18 @@ def _metre(
     return matched / len(jobs), total / len(jobs)
 
 
-def _key(crystal: Crystal) -> tuple[tuple[int, int], ...]:
+def key(crystal: Crystal) -> tuple[tuple[int, int], ...]:
+    """Return the composition in lowest terms: crystals that differ in it cannot match."""
     return tuple(elements.reduced(crystal.composition).items())
+
+
+def pools(crystals: Sequence[Crystal]) -> dict[tuple[tuple[int, int], ...], list[Crystal]]:
+    """Return crystals by composition in lowest terms; those without sites are left out."""
+    found = defaultdict(list)
+    for crystal in crystals:
+        if len(crystal):
+            found[key(crystal)].append(crystal)
+    return found
 
 
 def _deviation(values: Sequence[float]) -> float:

@@ -1,0 +1,197 @@
+"""The structure-prediction tables: what training-free baselines reach, whole test sets, and what matching costs.
+
+    SCIFLOW_DATA=... python benchmarks/crystals.py --data perov5
+    SCIFLOW_DATA=... python benchmarks/crystals.py --data mp20 --limit 2000
+    SCIFLOW_DATA=... python benchmarks/crystals.py --speed 200
+
+Match rate and RMSE at the tolerances of DiffCSP and CrysBFN (ltol .3, stol .5, 10 degrees); "charges" counts
+references as missed whose composition fails the test of charges, as DiffCSP and FlowMM do; cRMSE counts the unmatched
+with stol; strict is (.2, .3, 5). Standard errors are over test structures. The library of the baselines is the
+training file. Results go to ``benchmarks/results/crystals-baselines-<data>.json`` after each baseline.
+
+``--speed n`` compares our matcher with pymatgen's on n perturbed and n random structures of each data set: CPU seconds
+in one process, and the number of different verdicts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from record import write
+
+from sciflow.domains.crystals import alignment, baselines, datasets, matching, validity
+from sciflow.domains.crystals.crystal import Crystal
+
+HEAD = (
+    f"{'':42}{'match':>8}{'+-':>6}{'charges':>9}{'RMSE':>8}{'cRMSE':>8}{'strict':>8}{'CPU s':>8}"
+)
+
+
+def cpu() -> float:
+    """CPU seconds of this process and its children."""
+    both = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in both)
+
+
+def some(crystals: list[Crystal], limit: int | None, seed: int = 0) -> list[Crystal]:
+    """Return a random choice of crystals, in order."""
+    if limit is None or limit >= len(crystals):
+        return crystals
+    chosen = np.sort(np.random.default_rng(seed).choice(len(crystals), limit, replace=False))
+    return [crystals[k] for k in chosen]
+
+
+def rows(
+    targets: list[Crystal], library: list[Crystal], k: int, seed: int
+) -> dict[str, Callable[[], list[baselines.Prediction]]]:
+    """Return the baselines by name."""
+    return {
+        "scatter: true lattice, random coordinates": lambda: baselines.scatter(targets, k, seed),
+        "copy: random crystal, species shuffled": lambda: baselines.copy(
+            targets, library, k, seed
+        ),
+        "prototype: cubic perovskite, a coin": lambda: baselines.prototype(
+            targets, library, k, seed
+        ),
+        "substitution": lambda: baselines.substitution(targets, library, k),
+        "substitution, other compositions": lambda: baselines.substitution(
+            targets, library, k, equal=False
+        ),
+    }
+
+
+def measured(found: matching.Match, targets: list[Crystal], seconds: float) -> dict[str, Any]:
+    """Return the figures of one baseline, with the match rate that counts invalid compositions as missed."""
+    valid = [validity.composition(target.composition) for target in targets]
+    both = sum(row.matched and ok for row, ok in zip(found.table, valid, strict=True)) / len(
+        targets
+    )
+    return found.summary() | {"match_rate_charges": both, "cpu_seconds_matching": seconds}
+
+
+def line(name: str, row: dict[str, Any]) -> str:
+    """Return one line of the table."""
+    rmse = "-" if row["rmse"] is None else f"{row['rmse']:.4f}"
+    error = row["standard_errors"]["rate"]
+    return (
+        f"{name:42}{100 * row['match_rate']:8.2f}{100 * error:6.2f}{100 * row['match_rate_charges']:9.2f}{rmse:>8}"
+        f"{row['crmse']:8.4f}{100 * row['strict_match_rate']:8.2f}{row['cpu_seconds_matching']:8.1f}"
+    )
+
+
+def table(args: argparse.Namespace) -> None:
+    """Measure the baselines of one data set."""
+    library = datasets.read(f"{args.data}:train").objects
+    whole = datasets.read(f"{args.data}:{args.split}").objects
+    targets = some(whole, args.limit)
+    data = {
+        "targets": f"{args.data}:{args.split}",
+        "structures": len(whole),
+        "used": len(targets),
+        "library": f"{args.data}:train",
+        "library_structures": len(library),
+        "library_is_subset": datasets.is_subset(f"{args.data}:train"),
+        "k": args.k,
+    }
+    name = f"crystals-baselines-{args.data}" + (f"-k{args.k}" if args.k > 1 else "")
+    print(
+        f"{len(targets)} of {len(whole)} structures, library {len(library)}, k = {args.k}\n\n{HEAD}",
+        flush=True,
+    )
+    results: dict[str, Any] = {}
+    for label, make in rows(targets, library, args.k, args.seed).items():
+        start = cpu()
+        predictions = make()
+        made = cpu() - start
+        if not any(predictions):
+            continue
+        start = cpu()
+        found = matching.match(predictions, targets, workers=args.workers)
+        results[label] = measured(found, targets, cpu() - start) | {"cpu_seconds_predicting": made}
+        print(line(label, results[label]), flush=True)
+        write(name, seeds=[args.seed], data=data, results=results)
+
+
+def disturbed(crystal: Crystal, rng: np.random.Generator) -> Crystal:
+    """Return a crystal strained and its sites moved by 3 % or so."""
+    lattice = crystal.lattice * (1 + 0.03 * rng.normal(size=(3, 3)))
+    return Crystal(
+        crystal.species, crystal.coordinates + 0.03 * rng.normal(size=(len(crystal), 3)), lattice
+    )
+
+
+def speed(args: argparse.Namespace) -> None:
+    """Compare our matcher with pymatgen's, in one process."""
+    from pymatgen.analysis.structure_matcher import StructureMatcher
+
+    tolerances = alignment.LOOSE
+    matcher = StructureMatcher(tolerances.ltol, tolerances.stol, tolerances.angle_tol)
+    rng = np.random.default_rng(0)
+    results: dict[str, Any] = {}
+    for name in ("perov5", "mp20", "carbon24"):
+        targets = some(datasets.read(f"{name}:test").objects, args.speed)
+        for kind in ("disturbed", "random"):
+            made = (
+                [disturbed(c, rng) for c in targets]
+                if kind == "disturbed"
+                else [Crystal(c.species, rng.random((len(c), 3)), c.lattice) for c in targets]
+            )
+            structures = [
+                (a.to_structure(), b.to_structure()) for a, b in zip(made, targets, strict=True)
+            ]
+            start = time.process_time()
+            theirs = [matcher.get_rms_dist(a, b) for a, b in structures]
+            their_time = time.process_time() - start
+            start = time.process_time()
+            reduced = [alignment.reduce(c) for c in (*made, *targets)]
+            reducing = time.process_time() - start
+            pairs = zip(reduced[: len(made)], reduced[len(made) :], strict=True)
+            ours = [alignment.displacement(a, b) for a, b in pairs]
+            our_time = time.process_time() - start
+            other = sum((a is None) != (b is None) for a, b in zip(ours, theirs, strict=True))
+            gaps = [
+                abs(a - float(b[0]))
+                for a, b in zip(ours, theirs, strict=True)
+                if a is not None and b is not None
+            ]
+            n = len(targets)
+            results[f"{name}, {kind}"] = row = {
+                "pairs": n,
+                "pymatgen_ms": 1000 * their_time / n,
+                "ours_ms": 1000 * our_time / n,
+                "of_it_reducing_ms": 1000 * reducing / n,
+                "ratio": their_time / our_time,
+                "matched": sum(b is not None for b in theirs),
+                "different_verdicts": other,
+                "largest_difference_of_rms": max(gaps, default=0.0),
+            }
+            print(
+                f"{name:10}{kind:10} " + ", ".join(f"{k} {v:.4g}" for k, v in row.items()),
+                flush=True,
+            )
+            write("crystals-matching-speed", seeds=[0], data={"pairs": n}, results=results)
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", default="perov5", choices=sorted(datasets.NAMES))
+    parser.add_argument("--split", default="test", choices=["val", "test"])
+    parser.add_argument("--limit", type=int, help="a random choice of so many test structures")
+    parser.add_argument("-k", type=int, default=1, help="candidates for each structure")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, help="processes; the processors at hand by default")
+    parser.add_argument("--speed", type=int, help="measure the matcher on so many pairs instead")
+    args = parser.parse_args()
+    (speed if args.speed else table)(args)
+
+
+if __name__ == "__main__":
+    main()
