@@ -32,7 +32,7 @@ from ..paths.base import Ends
 from ..shapes import expand
 from ..state import State
 from ..streams import Streams
-from ..system import System
+from ..system import Component, System
 from .ancestral import Ancestral
 from .base import Predict, Solver, Step
 from .ode import Euler, Heun, Midpoint
@@ -180,6 +180,11 @@ class PredictorCorrector(Solver):
         # On the instance, since both depend on the options; the class shows the default.
         object.__setattr__(self, "order", predictor.order)
         object.__setattr__(self, "calls", predictor.calls + self.corrections * (langevin.snr > 0))
+
+    def lacks(self, component: Component) -> str:
+        """As for every solver; the path must have a linear part besides, by which noise is measured."""
+        path, space = component.path, component.space
+        return super().lacks(component) or path.lacks(space, "exponential")
 
     def parts(self) -> tuple[Solver, Langevin]:
         """Return the predictor and the corrector."""

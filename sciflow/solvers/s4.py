@@ -30,7 +30,7 @@ from ..paths.base import Ends
 from ..paths.gaussian import Coefficients
 from ..state import State
 from ..streams import Streams
-from ..system import System
+from ..system import Component, System
 from .affine import Affine, apply, exponential
 from .base import Predict, Solver, Step
 from .corrector import Langevin, scores
@@ -78,6 +78,11 @@ class S4(Solver):
 
     def __post_init__(self) -> None:
         Langevin(self.snr, self.scale, self.norm)
+
+    def lacks(self, component: Component) -> str:
+        """As for every solver; the path must have a linear part besides."""
+        path, space = component.path, component.space
+        return super().lacks(component) or path.lacks(space, "exponential")
 
     def plan(self, system: System, knots: Sequence[float]) -> list[Step]:
         """Add the scalars of the splitting."""
