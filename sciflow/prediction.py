@@ -96,3 +96,62 @@ def error_scale(kind: str, measure: str, c: Coefficients) -> Scalar:
     p, q = row(kind, c)
     p_measure, q_measure = row(measure, c)
     return (q_measure * c.a - p_measure * c.s) / (c.a * q - c.s * p)
+
+
+def inverse(kind: str, c: Coefficients) -> tuple[Scalar, Scalar, Scalar, Scalar]:
+    """Return the weights of x_t and of the prediction in x_1, then in x_0: the inverse of the 2 x 2 system.
+
+    Raises:
+        ZeroDivisionError: The kind says nothing about the ends here, or says it with an infinite weight.
+    """
+    p, q = row(kind, c)
+    determinant = c.a * q - c.s * p
+    return q / determinant, -c.s / determinant, -p / determinant, c.a / determinant
+
+
+class Unresolved(Ends):
+    """Ends on a Gaussian path that are formed when somebody looks at them.
+
+    Most steps need a sum of the state and both ends, which is one of the state and the prediction: `fold` says with
+    which weights. Whoever reads `x1` or `x0` finds what `resolve` gives.
+
+    Args:
+        x_t: State ``[B, ...]`` that the prediction was made from.
+        prediction: Network output ``[B, ...]``.
+        weights: Numbers that give both ends (see `inverse`).
+    """
+
+    x_t: Tensor
+    prediction: Tensor
+    weights: tuple[float, float, float, float]
+
+    def __init__(
+        self, x_t: Tensor, prediction: Tensor, weights: tuple[float, float, float, float]
+    ) -> None:
+        # Past the lock of the frozen class.
+        self.__dict__.update(x_t=x_t, prediction=prediction, weights=weights)
+
+    @property
+    def x1(self) -> Tensor:  # type: ignore[override]
+        """Data end ``[B, ...]``."""
+        return self._formed("_x1", 1.0, 0.0)
+
+    @property
+    def x0(self) -> Tensor:  # type: ignore[override]
+        """Noise end ``[B, ...]``."""
+        return self._formed("_x0", 0.0, 1.0)
+
+    def _formed(self, name: str, x1: float, x0: float) -> Tensor:
+        if name not in self.__dict__:
+            of_state, of_prediction = self.fold(x1, x0)
+            end = self.prediction if of_prediction == 1.0 else self.prediction * of_prediction
+            self.__dict__[name] = end if of_state == 0.0 else end.add(self.x_t, alpha=of_state)
+        return self.__dict__[name]
+
+    def fold(self, x1: float, x0: float) -> tuple[float, float]:
+        """Return the weights of `x_t` and `prediction` in ``x1 E[x_1] + x0 E[x_0]``."""
+        of_state = (x1 * self.weights[0], x0 * self.weights[2])
+        sum_ = of_state[0] + of_state[1]
+        if abs(sum_) < 1e-15 * (abs(of_state[0]) + abs(of_state[1])):
+            sum_ = 0.0  # what rounding leaves of two weights that cancel, as for a velocity
+        return sum_, x1 * self.weights[1] + x0 * self.weights[3]

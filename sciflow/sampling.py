@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
+from .errors import SciflowError
 from .grids import Grid
 from .hooks.base import Hook
 from .paths.base import Ends
@@ -13,6 +15,9 @@ from .solvers.base import Predict, Solver
 from .state import Frame, State
 from .streams import Streams
 from .system import Network, System
+
+_LOOK = 16
+"""Knots between two looks for numbers that are none; on a device that computes aside, only the end is looked at."""
 
 
 def sample(
@@ -50,25 +55,29 @@ def sample(
         The state at t = 1.
 
     Raises:
-        SciflowError: The solver or the grid cannot treat the system.
+        SciflowError: The solver or the grid cannot treat the system, or the state has stopped being numbers.
     """
     for hook in hooks:
         frame, start, streams = hook.open(frame, start, streams)
         solver = hook.solver(solver)
     solver.check(system)
     plan = solver.plan(system, grid.knots(steps, system))
+    if solver.own_times:
+        _refuse_own_times(solver, hooks)
     wraps = [hook.network for hook in hooks if type(hook).network is not Hook.network]
 
     below_one = 1 - torch.finfo(dtype).eps / 2
 
     def believe(state: State, t: float) -> Mapping[str, Ends]:
+        # A knot just below 1 must not be rounded to 1, where no noise is left to resolve.
+        if isinstance(t, torch.Tensor):
+            return system.predict(network, state, t.clamp(max=below_one).to(dtype))
         wrapped = network
         for wrap in wraps:
             wrapped = wrap(wrapped, t)
-        # A knot just below 1 must not be rounded to 1, where no noise is left to resolve.
-        t = min(t, below_one) if t < 1 else t
-        times = torch.full((state.batch_size,), t, dtype=dtype, device=state.device)
-        return system.predict(wrapped, state, times)
+        shown = below_one if below_one < t < 1 else t
+        times = torch.full((state.batch_size,), shown, dtype=dtype, device=state.device)
+        return system.predict(wrapped, state, times, t)
 
     predict: Predict = believe
     for hook in hooks:
@@ -88,8 +97,44 @@ def sample(
                 record(t, state)
             if progress is not None and number:
                 progress(number, len(plan))
+            if number % _LOOK == 0 or number == len(plan):
+                _look(system, solver, state, t, number == len(plan))
             if number < len(plan):
                 state, carry = solver.step(system, predict, state, plan[number], carry, streams)
         for hook in reversed(hooks):
             state = hook.close(state)
     return state
+
+
+def _look(system: System, solver: Solver, state: State, t: float, last: bool) -> None:
+    """Refuse a state that is not finite, by component and time."""
+    if not last and state.device.type != "cpu":
+        return  # a look would wait for the device
+    for name in system:
+        x = state[name]
+        if not x.is_floating_point():
+            continue
+        # One number tells whether any is bad: cheaper than a mask of all, but it may overflow by itself.
+        if math.isfinite(float(x.sum())):
+            continue
+        bad = ~x.flatten(1).isfinite().all(1)
+        if bool(bad.any()):
+            raise SciflowError(
+                f"solver {type(solver).__name__}: got component {name!r} that is not finite in {int(bad.sum())} of "
+                f"{len(bad)} samples by t = {t:.6g} (first in sample {int(bad.nonzero()[0])}), expected numbers; look "
+                "at the network and the hooks there, take more steps, or a grid that is finer before that time"
+            )
+
+
+def _refuse_own_times(solver: Solver, hooks: Sequence[Hook]) -> None:
+    for hook in hooks:
+        kind = type(hook)
+        if (
+            kind.network is not Hook.network
+            or kind.ends is not Hook.ends
+            or kind.predict is not Hook.predict
+        ):
+            raise SciflowError(
+                f"solver {type(solver).__name__}: got hook {kind.__name__}, which changes predictions at one time for "
+                "the whole batch, expected none, since every sample has its own time; set shared = true"
+            )

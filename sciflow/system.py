@@ -13,208 +13,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from .errors import SciflowError, expected, unknown
-from .paths.base import Ends, Path
-from .paths.gaussian import GaussianPath
-from .prediction import KINDS, combine, error_scale, resolve
+from .component import Component
+from .errors import expected, unknown
+from .paths.base import Ends
 from .shapes import expand
-from .spaces import Space
 from .state import State
 from .streams import Streams
 
 Network = Callable[[State, Tensor], Mapping[str, Tensor]]
 
 
-@dataclass(frozen=True)
-class Component:
-    """One component of a system.
-
-    Args:
-        space: Where it lives.
-        path: How it goes from noise to data.
-        kind: What the network predicts for it (see `prediction`); jumps need ``logits``.
-        weight: Its weight in the loss.
-        measure: For linear kinds, the kind in whose units the squared error is taken; None is the kind itself. GDSS's
-            score-matching loss, |score s + noise|^2, is kind ``score`` measured as ``noise``.
-        marginal: For ``logits``, class frequencies of the data ``[K]``. If given, the network's output is added to the
-            log-posterior of one element taken by itself, log marginal + log q(x_t | x_1), so that it
-            only has to learn what the rest of the state says.
-        centre: Value that the path falls back to as noise grows (mean-reverting): the path is that of x - centre. A
-            number, or the name of a condition with one value per element.
-        source: Name of the condition that holds the sample at t = 0, for paths between two data sets.
-    """
-
-    space: Space
-    path: Path
-    kind: str = "data"
-    weight: float = 1.0
-    measure: str | None = None
-    marginal: tuple[float, ...] | None = None
-    centre: float | str = 0.0
-    source: str = ""
-
-    def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise unknown("prediction kind", self.kind, KINDS)
-        misfit = self.path.misfit(self.space)
-        if misfit:
-            raise SciflowError(
-                f"component: got path {type(self.path).__name__} on space {type(self.space).__name__}, expected a path "
-                f"that is defined there: {misfit}; choose another path or space"
-            )
-        refusal = self.path.refuses(self.space, self.kind)
-        if refusal:
-            raise SciflowError(
-                f"component: got prediction kind {self.kind!r} for path {type(self.path).__name__} on space "
-                f"{type(self.space).__name__}: {refusal}; set kind = 'velocity'"
-            )
-        if not self.path.continuous and self.kind != "logits":
-            raise expected(
-                "prediction kind", self.kind, "'logits' for a jump path", "set kind = 'logits'"
-            )
-
-    def ends(
-        self, prediction: Tensor, x_t: Tensor, t: Tensor, centre: Tensor | float = 0.0
-    ) -> Ends:
-        """Return the believed ends.
-
-        Args:
-            prediction: Network output ``[B, ...]``.
-            x_t: State ``[B, ...]``.
-            t: Times ``[B]``.
-            centre: Value of `centre` (see `System.centre`).
-        """
-        kind = self.kind
-        if kind == "logits":
-            kind, prediction = "data", self.logits(prediction, x_t, t).softmax(-1)
-        elif kind == "data":
-            prediction = self.space.lift(prediction, x_t)
-        if not isinstance(self.path, GaussianPath):
-            return self.path.believe(kind, prediction, x_t, t)
-        if _nowhere(centre):
-            return resolve(kind, self.path.coefficients(t), prediction, x_t)
-        off = prediction - centre if kind == "data" else prediction
-        ends = resolve(kind, self.path.coefficients(t), off, x_t - centre)
-        return Ends(ends.x1 + centre, ends.x0)
-
-    def prior(
-        self,
-        shape: Sequence[int],
-        streams: Streams,
-        mask: Tensor | None,
-        dtype: torch.dtype,
-        centre: Tensor | float = 0.0,
-    ) -> Tensor:
-        """Draw the state at t = 0, ``[B, *shape]``."""
-        x = self.path.prior(self.space, shape, streams, mask, dtype)
-        return x if _nowhere(centre) else self.space.project(x + centre, mask)
-
-    def corrupt(
-        self,
-        x1: Tensor,
-        t: Tensor,
-        streams: Streams,
-        mask: Tensor | None,
-        x0: Tensor | None = None,
-        centre: Tensor | float = 0.0,
-    ) -> tuple[Tensor, Ends]:
-        """Draw x_t given the data (see `Path.corrupt`); the ends are those of x - centre."""
-        if _nowhere(centre):
-            return self.path.corrupt(self.space, x1, t, streams, mask, x0)
-        x_t, ends = self.path.corrupt(self.space, x1 - centre, t, streams, mask, x0)
-        return self.space.project(x_t + centre, mask), ends
-
-    def posterior(
-        self,
-        x_t: Tensor,
-        ends: Ends,
-        now: Any,
-        then: Any,
-        streams: Streams,
-        mask: Tensor | None,
-        centre: Tensor | float = 0.0,
-    ) -> Tensor:
-        """Draw x_s given x_t and the believed ends (see `Path.posterior`)."""
-        if _nowhere(centre):
-            return self.path.posterior(self.space, x_t, ends, now, then, streams, mask)
-        off = Ends(ends.x1 - centre, ends.x0, ends.z)
-        x = self.path.posterior(self.space, x_t - centre, off, now, then, streams, mask)
-        return self.space.project(x + centre, mask)
-
-    def renew(
-        self,
-        ends: Ends,
-        then: Any,
-        streams: Streams,
-        mask: Tensor | None,
-        centre: Tensor | float = 0.0,
-    ) -> Tensor:
-        """Draw x_s given the believed data alone (see `Path.renew`)."""
-        if _nowhere(centre):
-            return self.path.renew(self.space, ends, then, streams, mask)
-        off = Ends(ends.x1 - centre, ends.x0, ends.z)
-        x = self.path.renew(self.space, off, then, streams, mask)
-        return self.space.project(x + centre, mask)
-
-    def clean(self, ends: Ends, mask: Tensor | None) -> Tensor:
-        """Return the believed data as a point of the space."""
-        return self.path.clean(self.space, ends, mask)
-
-    def logits(self, prediction: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        """Return the logits of the data: the network's, plus the single-element posterior if asked for."""
-        if self.marginal is None:
-            return prediction
-        log_marginal = prediction.new_tensor(self.marginal).clamp_min(1e-6).log()
-        evidence = self.path.evidence(x_t, t.to(prediction.dtype), prediction.shape[-1])
-        return prediction + log_marginal + evidence
-
-    def error(
-        self,
-        prediction: Tensor,
-        x_t: Tensor,
-        ends: Ends,
-        t: Tensor,
-        centre: Tensor | float = 0.0,
-    ) -> Tensor:
-        """Return the loss of each element: squared error, summed over nothing, or cross-entropy.
-
-        Args:
-            prediction: Network output ``[B, ...]``.
-            x_t: State ``[B, ...]``.
-            ends: The true ends, of x - centre.
-            t: Times ``[B]``.
-            centre: Value of `centre` (see `System.centre`).
-        """
-        if self.kind == "logits":
-            logits, x1 = self.logits(prediction, x_t, t), ends.x1
-            if x1.is_floating_point():
-                return -(x1 * logits.log_softmax(-1)).sum(-1)
-            return F.cross_entropy(logits.flatten(0, -2), x1.flatten(), reduction="none").view(
-                x1.shape
-            )
-        if not isinstance(self.path, GaussianPath):
-            return self.path.error(self.kind, prediction, ends, t)
-        c = self.path.coefficients(t)
-        target = combine(self.kind, c, ends)
-        if self.kind == "data":
-            # The coordinates in which `ends` reads the prediction; on a torus the mean is taken there.
-            error = self.space.lift(prediction, x_t) - (
-                target if _nowhere(centre) else target + centre
-            )
-        else:
-            error = prediction - target
-        if self.measure is not None and self.measure != self.kind:
-            scale = torch.as_tensor(error_scale(self.kind, self.measure, c))
-            error = error * expand(scale.to(error.dtype), error)
-        return error**2
-
-
-def _nowhere(centre: Tensor | float) -> bool:
-    """Whether the path is centred at zero, as most are."""
-    return isinstance(centre, float) and centre == 0.0
+_REMEMBERED = 4096
+"""Number of times of which a system remembers the coefficients."""
 
 
 @dataclass(frozen=True)
@@ -263,6 +75,8 @@ class System(Mapping[str, Component]):
             raise unknown("reduction", reduction, ("element", "sample"))
         self._components = dict(components)
         self.reduction = reduction
+        self._at: dict[float, dict[str, Any]] = {}
+        self._weights: dict[float, dict[str, tuple[float, float, float, float] | None]] = {}
 
     def __getitem__(self, name: str) -> Component:
         return self._components[name]
@@ -348,17 +162,50 @@ class System(Mapping[str, Component]):
             )
         return Noised(clean.replace(**fields), t, clean, ends)
 
-    def predict(self, network: Network, state: State, t: Tensor) -> dict[str, Ends]:
+    def at(self, t: float) -> dict[str, Any]:
+        """Return `Path.at(t)` of every component, computed once for each time."""
+        if t not in self._at:
+            self.prime((t,))
+        return self._at[t]
+
+    def prime(self, times: Sequence[float]) -> None:
+        """Compute what `at` returns for all these times at once."""
+        new = sorted({t for t in times if t not in self._at})
+        if not new:
+            return
+        if len(self._at) + len(new) > _REMEMBERED:
+            self._at.clear()
+            new = sorted(set(times))
+        table = {name: c.path.table(new) for name, c in self.items()}
+        for i, t in enumerate(new):
+            self._at[t] = {name: rows[i] for name, rows in table.items()}
+
+    def weights(self, t: float) -> dict[str, tuple[float, float, float, float] | None]:
+        """Return what gives both ends from state and prediction at `t` (see `prediction.inverse`).
+
+        None stands where the ends are not linear in them, and at the end of a path where they can't be told.
+        """
+        if t not in self._weights:
+            if len(self._weights) >= _REMEMBERED:
+                self._weights.clear()
+            self._weights[t] = {name: c.weights(self.at(t)[name]) for name, c in self.items()}
+        return self._weights[t]
+
+    def predict(
+        self, network: Network, state: State, t: Tensor, at: float | None = None
+    ) -> dict[str, Ends]:
         """Call the network once and return the believed ends of every component.
 
         Args:
             network: The network.
             state: State at `t`.
             t: Times ``[B]``.
+            at: The time of all samples, where it is one and known to the host: saves the coefficients per sample.
         """
         output = network(state, t)
+        weights = {} if at is None else self.weights(at)
         return {
-            name: c.ends(output[name], state[name], t, self.centre(name, state))
+            name: c.ends(output[name], state[name], t, self.centre(name, state), weights.get(name))
             for name, c in self.items()
         }
 

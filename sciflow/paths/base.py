@@ -124,6 +124,10 @@ class Path(ABC):
     def at(self, t: float) -> Any:
         """Return the scalars of the path at one time, computed on the host in float64."""
 
+    def table(self, times: Sequence[float]) -> list[Any]:
+        """Return `at` of several times; a path that can computes them together."""
+        return [self.at(t) for t in times]
+
     @abstractmethod
     def posterior(
         self,

@@ -114,6 +114,14 @@ class GaussianPath(Path):
         c = self.coefficients(torch.tensor(t, dtype=torch.float64))
         return Coefficients(*(float(v) for v in (c.a, c.s, c.da, c.ds)), data=c.data)
 
+    def table(self, times: Sequence[float]) -> list[Coefficients]:
+        if type(self).at is not GaussianPath.at:
+            return super().table(times)
+        t = torch.tensor(times, dtype=torch.float64)
+        c = self.coefficients(t)
+        columns = [torch.as_tensor(v).expand_as(t).tolist() for v in (c.a, c.s, c.da, c.ds)]
+        return [Coefficients(*row, data=c.data) for row in zip(*columns, strict=True)]
+
     def prior(
         self,
         space: Space,

@@ -4,20 +4,35 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import unknown
+from .adaptive import Dopri5, Work
 from .ancestral import Ancestral
 from .base import Predict, Solver, Step
 from .corrector import Langevin, PredictorCorrector
-from .exponential import DPMSolverPP2M
+from .exponential import DDIM, DPMSolverPP, DPMSolverPP2M, DPMSolverSDE
 from .ode import Euler, Heun, Midpoint
+from .renewal import BayesianUpdate, Renewal
+from .runge_kutta import RK4, Heun3
 from .s4 import S4
 from .sde import EulerMaruyama, ReverseDiffusion
+from .singlestep import DPMSolver
+from .unipc import UniPC
 
 SOLVERS: dict[str, type[Solver]] = {
     "ancestral": Ancestral,
+    "bayesian-update": BayesianUpdate,
+    "renewal": Renewal,
     "euler": Euler,
     "midpoint": Midpoint,
     "heun": Heun,
+    "heun3": Heun3,
+    "rk4": RK4,
+    "dopri5": Dopri5,
+    "ddim": DDIM,
+    "dpm-solver": DPMSolver,
+    "dpm++": DPMSolverPP,
     "dpm++2m": DPMSolverPP2M,
+    "unipc": UniPC,
+    "dpm++sde": DPMSolverSDE,
     "euler-maruyama": EulerMaruyama,
     "reverse-diffusion": ReverseDiffusion,
     "predictor-corrector": PredictorCorrector,
@@ -43,19 +58,30 @@ def make(choice: str | Mapping[str, Any]) -> Solver:
 
 
 __all__ = [
+    "DDIM",
+    "RK4",
     "S4",
     "SOLVERS",
     "Ancestral",
+    "BayesianUpdate",
+    "DPMSolver",
+    "DPMSolverPP",
     "DPMSolverPP2M",
+    "DPMSolverSDE",
+    "Dopri5",
     "Euler",
     "EulerMaruyama",
     "Heun",
+    "Heun3",
     "Langevin",
     "Midpoint",
     "Predict",
     "PredictorCorrector",
+    "Renewal",
     "ReverseDiffusion",
     "Solver",
     "Step",
+    "UniPC",
+    "Work",
     "make",
 ]

@@ -1,14 +1,16 @@
-r"""Affine steps: the one form that a step of most solvers takes on a Gaussian path.
+r"""Affine steps: the one form that a step of most solvers takes on a continuous path.
 
-    x_s = w_x x_t + w_1 E[x_1 | x_t] + w_0 E[x_0 | x_t] + w_z z
+    x_s = w_x x_t + sum_i (w_1i E[x_1]_i + w_0i E[x_0]_i + w_zi E[z]_i) + w_n n
 
-A solver is then four numbers per component, computed on the host; `move` is the fused update that
-they steer. The score needs no weight of its own: it is -E[x_0 | x_t] / s.
+over the beliefs i that the step knows: one for each network call, or for each knot that a multistep scheme remembers.
+A solver is then a few numbers per component, computed on the host; `move` and `blend` are the fused updates that they
+steer. The score needs no weight of its own: it is -E[x_0 | x_t] / s. Beliefs that nobody has looked at (`Unresolved`)
+are never formed: their weights are folded into those of the state and of the network's output.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,14 +18,18 @@ from torch import Tensor
 
 from ..paths.base import Ends
 from ..paths.gaussian import Coefficients
+from ..prediction import Unresolved
+from ..spaces import Space
 from ..state import State
 from ..streams import Streams
 from ..system import Component, System
 
+Scalar = Tensor | float
+
 
 @dataclass(frozen=True)
 class Affine:
-    """Weights of one step of one component.
+    """Weights of one step of one component that knows one belief.
 
     Args:
         x: Weight of the state.
@@ -39,6 +45,28 @@ class Affine:
     x0: float = 0.0
     noise: float = 0.0
     z: float = 0.0
+    centre: float | None = None
+
+    @property
+    def ends(self) -> tuple[tuple[float, float, float], ...]:
+        """Weights of x_1, x_0 and z of each belief (see `Blend`)."""
+        return ((self.x1, self.x0, self.z),)
+
+
+@dataclass(frozen=True)
+class Blend:
+    """Weights of one step of one component that knows several beliefs.
+
+    Args:
+        x: Weight of the state.
+        ends: For each belief the weights of its x_1, x_0 and z.
+        noise: Weight of fresh noise; with 0 none is drawn.
+        centre: See `Affine`.
+    """
+
+    x: float
+    ends: tuple[tuple[float, float, float], ...]
+    noise: float = 0.0
     centre: float | None = None
 
 
@@ -77,20 +105,7 @@ def apply(
         mask: Its mask, or None.
         centre: What its path falls back to (see `System.centre`).
     """
-    # The first addition makes a new tensor, the others may then write into it.
-    x = (x if w.x == 1.0 else x * w.x).add(end.x1, alpha=w.x1)
-    if w.x0:
-        assert end.x0 is not None
-        x.add_(end.x0, alpha=w.x0)
-    if w.z:
-        assert end.z is not None
-        x.add_(end.z, alpha=w.z)
-    if not isinstance(centre, float) or centre:
-        weight = 1 - w.x - w.x1 if w.centre is None else w.centre
-        x.add_(torch.as_tensor(centre, dtype=x.dtype, device=x.device), alpha=weight)
-    if w.noise:
-        x.add_(component.space.noise(x.shape[1:], streams, mask, x.dtype), alpha=w.noise)
-    return component.space.project(x, mask)
+    return _apply(component, x, (end,), w, streams, mask, centre)
 
 
 def move(
@@ -101,17 +116,98 @@ def move(
     streams: Streams,
 ) -> State:
     """Move every component by its weights (see `apply`)."""
-    return state.replace(
-        **{
-            name: apply(
-                c,
-                state[name],
-                ends[name],
-                weights[name],
-                streams,
-                state.mask(name),
-                system.centre(name, state),
-            )
-            for name, c in system.items()
-        }
-    )
+    return blend(system, state, (ends,), weights, streams)
+
+
+def blend(
+    system: System,
+    state: State,
+    beliefs: Sequence[Mapping[str, Ends]],
+    weights: Mapping[str, Affine] | Mapping[str, Blend],
+    streams: Streams,
+) -> State:
+    """Move every component by its weights from several beliefs.
+
+    Args:
+        system: The system.
+        state: State at the start.
+        beliefs: Believed ends of every component, in the order of `Blend.ends`.
+        weights: Weights of every component.
+        streams: Random streams of the batch.
+    """
+    fields = {}
+    for name, component in system.items():
+        ends = [belief[name] for belief in beliefs]
+        mask, centre = state.mask(name), system.centre(name, state)
+        fields[name] = _apply(component, state[name], ends, weights[name], streams, mask, centre)
+    return state.replace(**fields)
+
+
+def _apply(
+    component: Component,
+    x: Tensor,
+    ends: Sequence[Ends],
+    w: Affine | Blend,
+    streams: Streams,
+    mask: Tensor | None,
+    centre: Tensor | float,
+) -> Tensor:
+    space, own, terms = component.space, w.x, []
+    if len(ends) > 1 and type(space).lift is not Space.lift:
+        ends = [ends[0], *(component.near(end, ends[0]) for end in ends[1:])]
+    shares = w.ends
+    for end, share in zip(ends, shares, strict=False):
+        if type(end) is Unresolved:
+            of_state, of_prediction = end.fold(share[0], share[1])
+            if end.x_t is x:
+                own = own + of_state
+            else:
+                terms.append((of_state, end.x_t))
+            terms.append((of_prediction, end.prediction))
+        else:
+            terms += ((share[0], end.x1), (share[1], end.x0), (share[2], end.z))
+    y = total(x, own, terms)
+    if not isinstance(centre, float) or centre:
+        weight = w.centre
+        if weight is None:
+            weight = 1 - w.x - sum(share[0] for share in shares)
+        y = y + weight * torch.as_tensor(centre, dtype=y.dtype, device=y.device)
+    if _counts(w.noise):
+        noise = space.noise(x.shape[1:], streams, mask, x.dtype)
+        y = y + noise * w.noise if isinstance(w.noise, Tensor) else y.add_(noise, alpha=w.noise)
+    return space.project(y, mask)
+
+
+def _counts(weight: Scalar) -> bool:
+    """Whether a weight is anything but the number zero; a tensor may be anything."""
+    return isinstance(weight, Tensor) or weight != 0.0
+
+
+def total(x: Tensor, own: Scalar, terms: Sequence[tuple[Scalar, Tensor | None]]) -> Tensor:
+    """Return ``own x + sum of weight tensor``, always a new tensor; terms of weight 0 are not looked at.
+
+    Args:
+        x: A tensor.
+        own: Its weight: a number, or a tensor without dimensions where a step is compiled.
+        terms: Further weights and tensors.
+    """
+    counting = [(w, v) for w, v in terms if v is not None and _counts(w)]
+    if isinstance(own, Tensor) or any(isinstance(w, Tensor) for w, _ in counting):
+        # Compiled, all of it is one loop.
+        y = x if not isinstance(own, Tensor) and own == 1.0 else x * own
+        for w, v in counting:
+            y = y + v * w
+        return y
+    if not counting:
+        return x * own
+    (w, v), rest = counting[0], counting[1:]
+    if own == 1.0:
+        y = x.add(v, alpha=w)
+    elif own == 0.0:
+        y = v * w
+    else:
+        # The first operation makes a new tensor, the others may then write into it.
+        y = (x * own).add_(v, alpha=w)
+    for w, v in rest:
+        y.add_(v, alpha=w)
+    return y

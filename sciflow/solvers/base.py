@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ..errors import SciflowError
+from ..errors import SciflowError, expected
 from ..paths.base import NEEDS, Ends
 from ..paths.gaussian import GaussianPath
 from ..state import State
@@ -51,6 +51,10 @@ class Solver(ABC):
     """Order of convergence: of the end point for differential equations, of the law for stochastic schemes."""
     calls: ClassVar[int]
     """Network calls per step."""
+    least: ClassVar[int] = 1
+    """Fewest steps it can take."""
+    own_times: ClassVar[bool] = False
+    """Whether it asks for predictions at one time per sample, ``[B]`` in float64, instead of one for all."""
     needs: ClassVar[str] = "velocity"
     """What it asks of every path: one of `sciflow.paths.base.NEEDS`."""
 
@@ -87,8 +91,19 @@ class Solver(ABC):
         Args:
             system: The system.
             knots: Times from 0 to 1, increasing.
+
+        Raises:
+            SciflowError: There are fewer steps than the order of the solver needs.
         """
-        at = [{name: c.path.at(t) for name, c in system.items()} for t in knots]
+        if len(knots) - 1 < self.least:
+            raise expected(
+                f"steps of solver {type(self).__name__}",
+                len(knots) - 1,
+                f"at least {self.least}, since each step of order {self.order:g} builds on those before it",
+                "take more steps, or a lower order",
+            )
+        system.prime(knots)
+        at = [system.at(t) for t in knots]
         return [
             Step(knots[i], knots[i + 1], at[i], at[i + 1], last=i == len(knots) - 2)
             for i in range(len(knots) - 1)
