@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .errors import SciflowError, expected, unknown
+from .paths import weighting
 from .paths.base import Ends, Path
 from .paths.gaussian import GaussianPath
 from .prediction import KINDS, Unresolved, combine, error_scale, inverse, resolve
@@ -29,7 +30,9 @@ class Component:
         kind: What the network predicts for it (see `prediction`); jumps need ``logits``.
         weight: Its weight in the loss.
         measure: For linear kinds, the kind in whose units the squared error is taken; None is the kind itself. GDSS's
-            score-matching loss, |score s + noise|^2, is kind ``score`` measured as ``noise``.
+            score-matching loss, |score s + noise|^2, is kind ``score`` measured as ``noise``. Or a weight by time of
+            the squared error of the data (see `paths.weighting`), which ``logits`` understand as well: the error is
+            then that of the probabilities, in place of the cross-entropy.
         marginal: For ``logits``, class frequencies of the data ``[K]``. If given, the network's output is added to the
             log-posterior of one element taken by itself, log marginal + log q(x_t | x_1), so that it
             only has to learn what the rest of the state says.
@@ -62,6 +65,8 @@ class Component:
                 f"component: got prediction kind {self.kind!r} for path {type(self.path).__name__} on space "
                 f"{type(self.space).__name__}: {refusal}; set kind = 'velocity'"
             )
+        if self.measure is not None:
+            weighting.known(self.measure, KINDS)
         if not self.path.continuous and self.kind != "logits":
             raise expected(
                 "prediction kind", self.kind, "'logits' for a jump path", "set kind = 'logits'"
@@ -212,26 +217,33 @@ class Component:
             t: Times ``[B]``.
             centre: Value of `centre` (see `System.centre`).
         """
-        if self.kind == "logits":
+        kind = self.kind
+        if kind == "logits":
             logits, x1 = self.logits(prediction, x_t, t), ends.x1
-            if x1.is_floating_point():
+            if self.measure is not None and isinstance(self.path, GaussianPath):
+                kind, prediction = "data", logits.softmax(-1)
+            elif x1.is_floating_point():
                 return -(x1 * logits.log_softmax(-1)).sum(-1)
-            return F.cross_entropy(logits.flatten(0, -2), x1.flatten(), reduction="none").view(
-                x1.shape
-            )
+            else:
+                flat = F.cross_entropy(logits.flatten(0, -2), x1.flatten(), reduction="none")
+                return flat.view(x1.shape)
         if not isinstance(self.path, GaussianPath):
-            return self.path.error(self.kind, prediction, ends, t)
+            return self.path.error(kind, prediction, ends, t)
         c = self.path.coefficients(t)
-        target = combine(self.kind, c, ends)
-        if self.kind == "data":
+        target = combine(kind, c, ends)
+        if kind == "data":
             # The coordinates in which `ends` reads the prediction; on a torus the mean is taken there.
             error = self.space.lift(prediction, x_t) - (
                 target if _nowhere(centre) else target + centre
             )
         else:
             error = prediction - target
-        if self.measure is not None and self.measure != self.kind:
-            scale = torch.as_tensor(error_scale(self.kind, self.measure, c))
+        if self.measure is not None and self.measure != kind:
+            if weighting.known(self.measure, KINDS):
+                weight = weighting.weight(self.path, t, self.measure)
+                scale = torch.as_tensor(error_scale(kind, "data", c)) * weight.sqrt()
+            else:
+                scale = torch.as_tensor(error_scale(kind, self.measure, c))
             error = error * expand(scale.to(error.dtype), error)
         return error**2
 
