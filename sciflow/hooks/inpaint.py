@@ -148,9 +148,11 @@ class _Resampled(Wrapper):
         steps, stretches = self.inner.plan(system, knots), []
         for begin in range(0, len(steps) - 1, self.hook.jump):
             part = tuple(steps[begin : min(begin + self.hook.jump, len(steps) - 1)])
-            # One knot more, so that no step thinks it is the last of all.
-            end = begin + len(part) + 1
-            anew = tuple(self.inner.plan(system, knots[begin : end + 1])[: len(part)])
+            # One knot more, so that no step thinks it is the last of all, and as many as the solver asks for.
+            way = list(knots[begin : begin + len(part) + 2])
+            while len(way) <= getattr(self, "least", 1):
+                way.insert(-1, (way[-2] + way[-1]) / 2)
+            anew = tuple(self.inner.plan(system, way)[: len(part)])
             first, last = part[0], part[-1]
             stretches.append(replace(first, s=last.s, then=last.then, extra=(part, anew)))
         # The last step returns what is most likely, not a draw: it is made once.

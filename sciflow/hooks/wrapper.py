@@ -25,8 +25,9 @@ class Wrapper(Solver):
 
     def __post_init__(self) -> None:
         # On the instance, since they are those of the wrapped solver.
-        for name in ("order", "calls", "needs"):
-            object.__setattr__(self, name, getattr(self.inner, name))
+        for name in ("order", "calls", "needs", "own_times", "least"):
+            if hasattr(self.inner, name):
+                object.__setattr__(self, name, getattr(self.inner, name))
 
     def lacks(self, component: Component) -> str:
         """What the wrapped solver lacks."""
