@@ -4,10 +4,12 @@ from .advection import Advection
 from .base import Equation, Variable
 from .burgers import Burgers
 from .compressible import Compressible
+from .incompressible import Incompressible
 from .kuramoto import KuramotoSivashinsky
 
 EQUATIONS: dict[str, type[Equation]] = {
-    equation.name: equation for equation in (Advection, Burgers, Compressible, KuramotoSivashinsky)
+    equation.name: equation
+    for equation in (Advection, Burgers, Compressible, Incompressible, KuramotoSivashinsky)
 }
 """Equations by name."""
 
@@ -17,6 +19,7 @@ __all__ = [
     "Burgers",
     "Compressible",
     "Equation",
+    "Incompressible",
     "KuramotoSivashinsky",
     "Variable",
 ]

@@ -12,7 +12,8 @@ Riemann solutions).
 
 Law of the data: PDEBench's ``1D_shocks``: density, velocity and pressure each have two values and one jump of their
 own, so that up to three waves start. The authors draw the velocity as the exponential of a uniform number in
-(-1/2, 1/2), which makes it positive; that is kept. Their viscosity is eta times the density; at their 1e-8 nobody can tell.
+(-1/2, 1/2), which makes it positive; that is kept. Their viscosity is eta times the density; at their 1e-8 it makes no
+difference.
 
 Reference: Toro, Riemann solvers and numerical methods for fluid dynamics (2009), sections 10.4 (HLLC) and 14.4 (limited
 slopes); Takamoto et al., PDEBench, NeurIPS 2022, appendix D.6 (law).
