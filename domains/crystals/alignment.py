@@ -107,7 +107,7 @@ def reduce(crystal: Crystal) -> Reduced:
             places = crystal.cartesian @ np.linalg.inv(matrix)
             places = places - np.floor(places)
         counts = crystal.composition
-        if fold(math.gcd, counts.values()) > 1:
+        if fold(math.gcd, counts.values()) > 1 and _may_repeat(species, places, matrix):
             cell: Any = Crystal(species, places, matrix).to_structure().get_primitive_structure()
             bare = Crystal.of(cell)
             species, places, matrix = bare.species, bare.coordinates, bare.lattice
@@ -116,6 +116,28 @@ def reduce(crystal: Crystal) -> Reduced:
         raise SciflowError("cannot be reduced") from error
     volume = abs(float(np.linalg.det(matrix)))
     return Reduced(species, places, matrix, tuple(counts.items()), volume)
+
+
+def _may_repeat(species: NDArray[np.int16], places: Array, matrix: Array) -> bool:
+    """Return whether a translation by a part of the cell may map every site near one of its kind.
+
+    A necessary condition, at the tolerance at which pymatgen looks for candidates: twice .25 angstrom along each axis.
+    Where it fails there is no smaller cell, and the dear search for one is spared.
+    """
+    reach = 0.5 / np.sqrt((matrix**2).sum(1)) * 1.0001
+    kinds, counts = np.unique(species, return_counts=True)
+    rare = places[species == kinds[counts.argmin()]]
+    moves = rare[1:] - rare[0]
+    for kind in kinds:
+        own = places[species == kind]
+        gap = (
+            own[None, :, None] - own[None, None, :] - moves[:, None, None]
+        )  # [moves, to, from, 3]
+        near = (np.abs(gap - np.round(gap)) < reach).all(-1)
+        moves = moves[near.any(1).all(1)]
+        if not len(moves):
+            return False
+    return True
 
 
 def displacement(
