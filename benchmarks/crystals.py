@@ -7,7 +7,8 @@
 Match rate and RMSE at the tolerances of DiffCSP and CrysBFN (ltol .3, stol .5, 10 degrees); "charges" counts
 references as missed whose composition fails the test of charges, as DiffCSP and FlowMM do; cRMSE counts the unmatched
 with stol; strict is (.2, .3, 5). Standard errors are over test structures. The library of the baselines is the
-training file, or the validation file. Results go to ``benchmarks/results/crystals-baselines-<data>.json`` after each baseline.
+training file, or the validation file. Results go to ``benchmarks/results/crystals-baselines-<data>.json`` after each
+baseline.
 
 ``--speed n`` compares our matcher with pymatgen's on n perturbed and n random structures of each data set: CPU seconds
 in one process, and the number of different verdicts.
