@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -43,11 +44,11 @@ F64 = torch.float64
 P_MIN = 0.01
 FLOWS: list[tuple[Space, AdditiveBayes]] = [
     (Euclidean(), GaussianBayes()),
-    (Euclidean(), GaussianBayes(form="whitened", start=1e-3)),
+    (Euclidean(), GaussianBayes(form="whitened", ease=0.05)),
     (Simplex(5), CategoricalBayes(5)),
     (Simplex(5), CategoricalBayes(5, soft=True, form="whitened")),
     (Circle(), VonMisesBayes()),
-    (Circle(), VonMisesBayes(form="whitened", start=1e-2)),
+    (Circle(), VonMisesBayes(form="whitened", ease=0.1)),
 ]
 IDS = [f"{type(p).__name__}-{p.form}" for _, p in FLOWS]
 
@@ -101,14 +102,30 @@ def test_updates_add_up_to_the_flow(space: Space, path: AdditiveBayes) -> None:
         x1 = torch.eye(5, dtype=F64)[:1].repeat(count, 1)
     streams = Streams.range(1, 0, count)
     x = path.prior(space, x1.shape[1:], streams, None, F64)
-    if path.start:  # generation starts from noise alone, the flow from noise and a little signal
-        x = path.corrupt(space, x1, torch.zeros(count, dtype=F64), streams, None)[0]
     for t, s in ((0.0, 0.05), (0.05, 0.3), (0.3, 0.6)):
         x = path.posterior(space, x, Ends(x1), path.at(t), path.at(s), streams, None)
     c = path.at(0.6)
     z = (x - c.a * x1) / c.s
     assert stats.kstest(z.flatten().numpy(), "norm").pvalue > P_MIN
     assert abs(float((z[:, 0] * z[:, 1]).mean())) < 4 / math.sqrt(count)
+
+
+@pytest.mark.parametrize(("space", "path"), FLOWS, ids=IDS)
+def test_forms_have_one_natural_parameter(space: Space, path: AdditiveBayes) -> None:
+    t = torch.tensor([0.2, 0.9], dtype=F64)
+    x = torch.randn(2, 5, dtype=F64, generator=torch.Generator().manual_seed(0))
+    c = path.coefficients(t)
+    assert torch.allclose(path.natural(x, t), x * (c.a / c.s**2).unsqueeze(1), rtol=1e-4)
+
+
+def test_eased_schedules_start_straight_and_end_alike() -> None:
+    ends = torch.tensor([0.0, 1e-4, 1.0], dtype=F64)
+    for path in (GaussianBayes(ease=0.05), VonMisesBayes(ease=0.05)):
+        r, dr = path.root(ends)
+        assert r[0] == 0 and abs(float(dr[0] / dr[1]) - 1) < 1e-2
+        plain = replace(path, ease=0.0)
+        assert torch.allclose(r[2], plain.root(ends)[0][2])
+        assert float(plain.root(ends)[1][0]) > 1e5  # and this is why
 
 
 def test_gaussian_belief_is_the_exact_posterior() -> None:
@@ -151,7 +168,7 @@ def test_mean_entropy_of_the_planar_belief_is_linear_in_time() -> None:
     nodes, weights = np.polynomial.hermite_e.hermegauss(100)
     x, w = torch.tensor(nodes), torch.tensor(weights / weights.sum())
     t = torch.linspace(0, 1, 101, dtype=F64)
-    b, _ = planar_accuracy(t, 0.0, 1000.0)
+    b, _ = planar_accuracy(t, 1000.0)
     root = b.sqrt()[:, None, None]
     c = torch.hypot(b[:, None, None] + root * x[:, None], root * x)
     mean = (entropy(c) * w[:, None] * w).sum((1, 2))
@@ -159,7 +176,7 @@ def test_mean_entropy_of_the_planar_belief_is_linear_in_time() -> None:
     assert float((mean - line).abs().max()) < 1e-6
     assert b[0] == 0 and abs(float(b[-1]) - 1000) < 1e-8
     # Between the knots of the table, and in float32.
-    single, _ = planar_accuracy(t.float(), 0.0, 1000.0)
+    single, _ = planar_accuracy(t.float(), 1000.0)
     assert torch.allclose(single.double()[1:], b[1:], rtol=1e-4)
 
 
@@ -289,7 +306,7 @@ def shares(path: VonMisesBayes, solver: Solver, steps: int, count: int = 3000) -
         (EulerMaruyama(), VonMisesBayes()),
         (Ancestral(), VonMisesBayes(form="whitened")),
         (Renewal(rate=1.0), VonMisesBayes()),
-        (Heun(), VonMisesBayes(form="whitened", start=1e-2)),
+        (Heun(), VonMisesBayes(form="whitened", ease=0.1)),
     ],
     ids=["update", "sde", "whitened", "some renewal", "ode"],
 )
@@ -412,8 +429,10 @@ def test_errors_name_the_remedy() -> None:
         Component(Circle(), GaussianBayes())
     with pytest.raises(SciflowError, match="form"):
         GaussianBayes(form="plain")
-    with pytest.raises(SciflowError, match="start = 1e-3"):
+    with pytest.raises(SciflowError, match="ease = 0.05"):
         Heun().check(System({"x": Component(Euclidean(), GaussianBayes())}))
+    with pytest.raises(SciflowError, match="set form = 'whitened', or"):
+        Heun().check(System({"x": Component(Simplex(4), CategoricalBayes(4), "logits")}))
     with pytest.raises(SciflowError, match="rate"):
         Renewal(rate=-1.0)
     with pytest.raises(SciflowError, match="sigma_1"):

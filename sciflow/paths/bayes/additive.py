@@ -20,6 +20,11 @@ In the first two forms nothing is known at t = 0 and the state is zero. So that 
 there, s is raised by 1e-6, far below what any step can tell. At t = 1 a belief is left, of accuracy b(1); the last step
 of a sampler ends in the believed data instead, so that `at` says a = 1 and s = 0 there.
 
+Ordinary differential equations ask for two things. Where b grows like t at t = 0, its root has no slope there and the
+velocity no bound: with ``ease`` e > 0 the schedule is that of t^2 (1 + e) / (t + e) instead of t, which differs for
+times below e and lets sqrt(b) start straight. And they end in the last belief itself, which in natural form is not of
+the size of the data: the other forms are theirs.
+
 Reference: Graves, Srivastava, Atkinson, Gomez, Bayesian flow networks, arXiv:2308.07037, sections 3 to 6; Xue et al.,
 Unifying Bayesian flow networks and diffusion models through stochastic differential equations, arXiv:2404.15766.
 """
@@ -29,17 +34,17 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from ...errors import expected, unknown
+from ...shapes import expand
 from ...spaces import Space
 from ..gaussian import Coefficients, GaussianPath
 
 TINY = 1e-6
 """Noise that is left in the state at t = 0."""
 
-SMOOTH = 1e-4
-"""Accuracy at t = 0 from which on the velocity of the whitened form is moderate."""
 
 FORMS = ("natural", "mean", "whitened")
 
@@ -49,10 +54,8 @@ class AdditiveBayes(GaussianPath):
 
     form: str
     """One of `FORMS`."""
-    start: float = 0.0
-    """Accuracy at t = 0."""
-    straight: bool = False
-    """True where sqrt(b) is straight at t = 0, so that velocities stay bounded in every form."""
+    straight: bool
+    """True where sqrt(b) has a slope at t = 0, so that velocities stay bounded."""
 
     @abstractmethod
     def root(self, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -112,27 +115,79 @@ class AdditiveBayes(GaussianPath):
 
     def lacks(self, space: Space, need: str) -> str:
         reason = super().lacks(space, need)
-        if reason or need != "velocity" or self.straight:
+        if reason or need != "velocity":
             return reason
-        if self.form == "whitened" and self.start >= SMOOTH:
+        remedies = [] if self.form != "natural" else ["form = 'whitened'"]
+        remedies += [] if self.straight else ["ease = 0.05"]
+        if not remedies:
             return ""
-        return (
-            "its belief grows like sqrt(t) from nothing, so its velocity is unbounded at t = 0; set form = 'whitened' "
-            "and start = 1e-3, or take an exponential or stochastic solver"
+        why = (
+            "its velocity is unbounded at t = 0, where its belief grows like sqrt(t) from nothing"
         )
+        if self.straight:
+            why = "in natural form its velocity leads to b(1) times the data"
+        return f"{why}; set {' and '.join(remedies)}, or take an exponential or stochastic solver"
+
+    def natural(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """Return the natural parameter y of a state of any form.
+
+        Args:
+            x_t: State ``[B, ...]``.
+            t: Times ``[B]``.
+        """
+        if self.form == "natural":
+            return x_t
+        b = self.accuracy(t)
+        factor = 1 + b if self.form == "mean" else (b * (1 + b)).sqrt()
+        return x_t * expand(factor, x_t).to(x_t.dtype)
 
     def _validate(self) -> None:
         name = type(self).__name__
         if self.form not in FORMS:
             raise unknown(f"form of {name}", self.form, FORMS)
-        if not self.start >= 0:
-            raise expected(f"start of {name}", self.start, "an accuracy >= 0")
 
 
-def rooted(b: Tensor, db: Tensor) -> tuple[Tensor, Tensor]:
-    """Return sqrt(b) and its derivative from an accuracy and its own, bounded at b = 0."""
-    r = b.clamp_min(0).sqrt()
-    return r, db / (2 * r.clamp_min(TINY))
+class EasedBayes(AdditiveBayes):
+    """Abstract flow whose accuracy grows like t at t = 0, unless it is eased; a subclass gives `rise` and `time_at`."""
+
+    ease: float
+    """e, see the module."""
+
+    @abstractmethod
+    def rise(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the accuracy and its derivative for ``ease = 0``."""
+
+    @abstractmethod
+    def time_at(self, accuracy: Tensor) -> Tensor:
+        """Return the inverse of `rise`."""
+
+    @property
+    def straight(self) -> bool:  # type: ignore[override]
+        """Whether sqrt(b) has a slope at t = 0."""
+        return self.ease > 0
+
+    def root(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        if not self.ease:
+            b, db = self.rise(t)
+            r = b.clamp_min(0).sqrt()
+            return r, db / (2 * r.clamp_min(TINY))
+        # With q = sqrt(time of the schedule): dr/dt = b' q' (q / r).
+        slope = ((1 + self.ease) / (t + self.ease)).sqrt()
+        q = t * slope
+        b, db = self.rise(q * q)
+        r = b.clamp_min(0).sqrt()
+        over = torch.where(r > TINY, q / r.clamp_min(TINY), db.rsqrt())
+        return r, db * slope * (1 - t / (2 * (t + self.ease))) * over
+
+    def time_of(self, accuracy: Tensor) -> Tensor:
+        s = self.time_at(accuracy)
+        e = self.ease
+        return (s + (s * s + 4 * e * (1 + e) * s).sqrt()) / (2 * (1 + e))
+
+    def _validate(self) -> None:
+        super()._validate()
+        if not 0 <= self.ease <= 1:
+            raise expected(f"ease of {type(self).__name__}", self.ease, "a number from 0 to 1")
 
 
-__all__ = ["FORMS", "SMOOTH", "TINY", "AdditiveBayes", "rooted"]
+__all__ = ["FORMS", "TINY", "AdditiveBayes", "EasedBayes"]

@@ -24,7 +24,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...errors import expected
-from ...shapes import expand
 from ...spaces import Simplex, Space
 from ...streams import Streams
 from ..base import Ends
@@ -85,7 +84,7 @@ class CategoricalBayes(AdditiveBayes):
             x: State ``[B, ..., K]``.
             t: Times ``[B]``.
         """
-        return self.evidence(x, t, self.classes).softmax(-1)
+        return self.natural(x, t).softmax(-1)
 
     def corrupt(
         self,
@@ -129,7 +128,4 @@ class CategoricalBayes(AdditiveBayes):
         return space.project(corner, mask)
 
     def evidence(self, x_t: Tensor, t: Tensor, classes: int) -> Tensor:
-        c = self.coefficients(t)
-        # y = x_t times a / s^2; the floor only matters where y is nothing yet.
-        ratio = torch.as_tensor(c.a) / torch.as_tensor(c.s) ** 2
-        return x_t * expand(ratio, x_t).to(x_t.dtype)
+        return self.natural(x_t, t)

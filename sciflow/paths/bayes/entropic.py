@@ -68,17 +68,16 @@ def mean_error(b: Tensor) -> Tensor:
 
 @lru_cache(maxsize=16)
 @torch.inference_mode(False)
-def planar_table(start: float, stop: float) -> Tensor:
+def planar_table(stop: float) -> Tensor:
     """Return log(1 + b) and its derivative in t at t = 0, 1 / KNOTS, ..., 1, float64 ``[KNOTS + 1, 2]``.
 
     Args:
-        start: Accuracy at t = 0.
         stop: Accuracy at t = 1.
     """
-    ends = mean_entropy(torch.tensor([start, stop], dtype=torch.float64))
+    ends = mean_entropy(torch.tensor([0.0, stop], dtype=torch.float64))
     fall = ends[0] - ends[1]
     target = ends[0] - fall * torch.linspace(0, 1, KNOTS + 1, dtype=torch.float64)
-    low, high = math.log1p(start), math.log1p(stop)
+    low, high = 0.0, math.log1p(stop)
     u = torch.linspace(low, high, 257, dtype=torch.float64)
     h = mean_entropy(torch.expm1(u))
     right = torch.searchsorted(-h, -target).clamp(1, 256)
@@ -95,13 +94,13 @@ def planar_table(start: float, stop: float) -> Tensor:
 
 @lru_cache(maxsize=64)
 @torch.inference_mode(False)
-def _table_as(start: float, stop: float, dtype: torch.dtype, device: torch.device) -> Tensor:
-    return planar_table(start, stop).to(device, dtype)
+def _table_as(stop: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return planar_table(stop).to(device, dtype)
 
 
-def planar_accuracy(t: Tensor, start: float, stop: float) -> tuple[Tensor, Tensor]:
-    """Return the accuracy b at times `t` and its derivative (see `planar_table`)."""
-    table = _table_as(start, stop, t.dtype, t.device)
+def planar_accuracy(t: Tensor, stop: float) -> tuple[Tensor, Tensor]:
+    """Return the accuracy b at times `t`, which is `stop` at t = 1, and its derivative."""
+    table = _table_as(stop, t.dtype, t.device)
     place = t.clamp(0, 1) * KNOTS
     left = place.floor().clamp(max=KNOTS - 1)
     f, i = place - left, left.long()
@@ -115,9 +114,9 @@ def planar_accuracy(t: Tensor, start: float, stop: float) -> tuple[Tensor, Tenso
     return b, du * (1 + b)
 
 
-def planar_time(accuracy: Tensor, start: float, stop: float) -> Tensor:
+def planar_time(accuracy: Tensor, stop: float) -> Tensor:
     """Return the time at which the accuracy has a value: the inverse of `planar_accuracy`, by quadrature."""
-    ends = mean_entropy(torch.tensor([start, stop], dtype=torch.float64))
+    ends = mean_entropy(torch.tensor([0.0, stop], dtype=torch.float64))
     h = mean_entropy(accuracy.cpu()).to(accuracy.device)
     return ((ends[0] - h) / (ends[0] - ends[1])).to(accuracy.dtype)
 

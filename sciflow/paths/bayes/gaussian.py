@@ -19,39 +19,39 @@ from torch import Tensor
 
 from ...errors import expected
 from ...spaces import Circle, Simplex, Space
-from .additive import AdditiveBayes, rooted
+from .additive import EasedBayes
 
 
 @dataclass(frozen=True)
-class GaussianBayes(AdditiveBayes):
+class GaussianBayes(EasedBayes):
     """Gaussian Bayesian flow for data of about unit variance; the network predicts ``data``.
 
     Args:
         sigma_1: Standard deviation of the belief at t = 1, in (0, 1); default sqrt(0.001).
         form: See `additive`; ``"mean"`` is the paper's, mu.
-        start: Accuracy at t = 0; above 0 generation still starts from pure noise, as VP paths do.
+        ease: See `additive`; 0 is the paper's, above 0 lets ordinary differential equations start.
     """
 
     sigma_1: float = 0.0316
     form: str = "mean"
-    start: float = 0.0
+    ease: float = 0.0
 
     def __post_init__(self) -> None:
         self._validate()
-        if not 0 < self.sigma_1 < 1 or (1 + self.start) * self.sigma_1**2 >= 1:
+        if not 0 < self.sigma_1 < 1:
             raise expected("sigma_1 of GaussianBayes", self.sigma_1, "a number in (0, 1)")
 
     @property
     def _rate(self) -> float:
         # log(1 + b) is a line in t.
-        return -2 * math.log(self.sigma_1) - math.log1p(self.start)
+        return -2 * math.log(self.sigma_1)
 
-    def root(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        b = torch.expm1(self._rate * t + math.log1p(self.start))
-        return rooted(b, self._rate * (1 + b))
+    def rise(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        b = torch.expm1(self._rate * t)
+        return b, self._rate * (1 + b)
 
-    def time_of(self, accuracy: Tensor) -> Tensor:
-        return (torch.log1p(accuracy) - math.log1p(self.start)) / self._rate
+    def time_at(self, accuracy: Tensor) -> Tensor:
+        return torch.log1p(accuracy) / self._rate
 
     def misfit(self, space: Space) -> str:
         if isinstance(space, Simplex | Circle):

@@ -27,12 +27,12 @@ from torch import Tensor
 from ...errors import expected
 from ...spaces import Circle, Space
 from ..base import Ends
-from .additive import AdditiveBayes, rooted
+from .additive import EasedBayes
 from .entropic import planar_accuracy, planar_time
 
 
 @dataclass(frozen=True)
-class VonMisesBayes(AdditiveBayes):
+class VonMisesBayes(EasedBayes):
     """von Mises Bayesian flow on `Circle`, planar form; data are unit vectors ``[B, ..., 2]``.
 
     Networks of kind ``data`` predict the mean vector of the angle, a point of the unit disc: its direction is the
@@ -41,25 +41,25 @@ class VonMisesBayes(AdditiveBayes):
     Args:
         beta_1: Accuracy at t = 1, about the concentration of the last belief, > 0.
         form: See `additive`; ``"natural"`` is c (cos m, sin m) itself.
-        start: Accuracy at t = 0.
+        ease: See `additive`; 0 makes the mean entropy linear in t, above 0 lets ordinary differential equations start.
     """
 
     beta_1: float = 1000.0
     form: str = "natural"
-    start: float = 0.0
+    ease: float = 0.0
 
     def __post_init__(self) -> None:
         self._validate()
-        if not self.beta_1 > self.start:
-            raise expected("beta_1 of VonMisesBayes", self.beta_1, "a number above start")
+        if not self.beta_1 > 0:
+            raise expected("beta_1 of VonMisesBayes", self.beta_1, "a positive number")
         if self.form == "mean":
             raise expected("form of VonMisesBayes", self.form, "'natural' or 'whitened'")
 
-    def root(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        return rooted(*planar_accuracy(t, self.start, self.beta_1))
+    def rise(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        return planar_accuracy(t, self.beta_1)
 
-    def time_of(self, accuracy: Tensor) -> Tensor:
-        return planar_time(accuracy, self.start, self.beta_1)
+    def time_at(self, accuracy: Tensor) -> Tensor:
+        return planar_time(accuracy, self.beta_1)
 
     def misfit(self, space: Space) -> str:
         return "" if isinstance(space, Circle) else "beliefs about angles live on a circle"
@@ -73,7 +73,7 @@ def belief(y: Tensor) -> tuple[Tensor, Tensor]:
     """Return direction and length of natural parameters.
 
     Args:
-        y: Natural parameters ``[..., 2]``.
+        y: Natural parameters ``[..., 2]``: the state in natural form, else `AdditiveBayes.natural` of it.
 
     Returns:
         The unit vector (cos m, sin m) ``[..., 2]``, zero where y is zero, and the concentration c ``[...]``.
