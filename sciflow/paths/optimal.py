@@ -22,6 +22,7 @@ where the one profile is the data separation function; the unrolled form is this
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -48,7 +49,7 @@ class KineticOptimal(GaussianPath):
         points: See `dimension`; the profile then need not be given.
     """
 
-    profile: tuple[float, ...] = ()
+    profile: Sequence[float] = ()
     signal: float = 1.0
     dimension: int = 0
     points: int = 0
@@ -74,7 +75,7 @@ class KineticOptimal(GaussianPath):
         """The profile in use."""
         if self.points:
             return _random_points(self.dimension, self.points)
-        return self.profile or (1.0, 1.0)
+        return tuple(self.profile) or (1.0, 1.0)
 
     @property
     def angle(self) -> float:
@@ -83,7 +84,7 @@ class KineticOptimal(GaussianPath):
 
     @property
     def energy(self) -> float:
-        """Kinetic energy int E|v|^2 dt for each dimension, if the profile is that of the data."""
+        """Kinetic energy int E|v|^2 dt for each dimension, if the profile is that of the data; else a bound on it."""
         m = self.signal
         return 1 + m**2 - 2 * m * math.cos(self.angle)
 
@@ -147,7 +148,7 @@ def _table(profile: tuple[float, ...], device: torch.device) -> tuple[Tensor, Te
 @torch.inference_mode(False)
 def _random_points(dimension: int, points: int) -> tuple[float, ...]:
     data = Streams.range(0, 0, points, "kinetic-optimal").normal((dimension,), torch.float64)
-    return measure(data).profile
+    return tuple(measure(data).profile)
 
 
 def linear_error(signal: float, dimension: int, r: Tensor) -> Tensor:
