@@ -8,7 +8,8 @@ environment variable SCIFLOW_DATA (or its subfolder ``fields``):
 * era5_t2m: ERA5 2 m temperature, hourly, March 2019, 50-58N 10W-2E, 0.25 degrees. Test: the last week. Copernicus
   licence.
 
-``eraint:train`` names a part. Any other file with the dimensions time, latitude, longitude is read by its path.
+``eraint:train`` names a part. Any other file with the dimensions time, latitude, longitude is read by its path; with a
+dimension level too, as in WeatherBench 2, a variable is asked for as ``geopotential@500``.
 
 Reference: Dee et al., The ERA-Interim reanalysis, Q. J. R. Meteorol. Soc. 137 (2011); Hersbach et al., The ERA5 global
 reanalysis, Q. J. R. Meteorol. Soc. 146 (2020).
@@ -218,7 +219,7 @@ def from_xarray(
     Raises:
         SciflowError: A coordinate, a dimension, a unit or a value is not what it should be: the message names it.
     """
-    loaded = files.load(data, variables, path)
+    loaded = files.load(_levels(data, variables, path), variables, path)
     arrays = []
     for name in variables:
         array = files.check_dims(loaded[name], DIMS)
@@ -250,6 +251,58 @@ def from_xarray(
         torch.tensor(np.asarray(coords["longitude"], dtype=np.float32)),
         torch.from_numpy(mask),
     )
+
+
+def _levels(data: xr.Dataset, variables: Sequence[str], path: str | Path) -> xr.Dataset:
+    """Cut the levels that are asked for out of variables with a dimension level."""
+    for name in variables:
+        whole, mark, level = name.partition("@")
+        if not mark:
+            continue
+        if whole not in data.data_vars or "level" not in data[whole].dims:
+            has = [str(n) for n, v in data.data_vars.items() if "level" in v.dims]
+            raise unknown(f"{path}: variable with levels", whole, has)
+        levels = data["level"].values.tolist()
+        if not level.isdigit() or int(level) not in levels:
+            raise expected(f"{path}: level of {whole}", level, f"one of {levels}")
+        data = data.assign({name: data[whole].sel(level=int(level)).drop_vars("level")})
+    return data
+
+
+def forecasts(
+    record: Record, values: Tensor, starts: np.ndarray, leads: Sequence[int]
+) -> xr.Dataset:
+    """Return forecasts as a dataset by the conventions of WeatherBench 2.
+
+    Args:
+        record: Variables, units and grid.
+        values: ``[starts, leads, members, variable, latitude, longitude]``.
+        starts: Times at which they start, ``datetime64 [starts]``.
+        leads: Steps of the record ahead, ``[leads]``.
+
+    Raises:
+        SciflowError: The shape does not fit.
+    """
+    grid = (len(record.latitude), len(record.longitude))
+    wanted = (len(starts), len(leads), values.shape[2], len(record.variables), *grid)
+    if tuple(values.shape) != wanted:
+        names = "starts, leads, members, variable, latitude, longitude"
+        raise expected("forecasts", list(values.shape), f"{list(wanted)} ({names})")
+    step = record.time[1] - record.time[0]
+    filled = values.masked_fill(~record.mask.to(values.device), torch.nan).cpu().numpy()
+    dims = ("time", "prediction_timedelta", "number", "latitude", "longitude")
+    arrays = {
+        name: (dims, filled[:, :, :, k], {"units": record.units[k]})
+        for k, name in enumerate(record.variables)
+    }
+    coords = {
+        "time": starts,
+        "prediction_timedelta": np.asarray(leads) * step,
+        "number": ("number", np.arange(values.shape[2]), {"standard_name": "realization"}),
+        "latitude": record.latitude.numpy(),
+        "longitude": record.longitude.numpy(),
+    }
+    return files.described(xr.Dataset(arrays, coords))
 
 
 def find(names: Sequence[str], url: str) -> Path:

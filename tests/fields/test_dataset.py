@@ -95,6 +95,24 @@ def test_broken_files_and_coordinates_are_named_with_a_remedy(tmp_path: Path) ->
         dataset.read(tmp_path / "a.nc").during("1999-01-01", "1999-02-01")
 
 
+def test_levels_and_forecasts_follow_weatherbench(tmp_path: Path) -> None:
+    low = weather().rename(msl="geopotential")
+    data = xr.concat([low, low.assign(geopotential=low["geopotential"] + 7)], dim="level")
+    data = data.assign_coords(level=[500, 850])
+    path = saved(data.transpose("time", "level", "lon", "lat"), tmp_path)
+    record = dataset.read(path, ["geopotential@500", "geopotential@850"])
+    assert torch.allclose(record.values[:, 1] - record.values[:, 0], torch.tensor(7.0), atol=1e-5)
+    with pytest.raises(SciflowError, match=r"one of \[500, 850\]"):
+        dataset.read(path, ["geopotential@700"])
+    values = torch.randn(3, 2, 4, 2, 4, 5)
+    out = dataset.forecasts(record, values, record.time[:3], (1, 3))
+    files.write(out, tmp_path / "forecast.nc")
+    again = files.read(tmp_path / "forecast.nc")["geopotential@850"]
+    assert again.dims == ("time", "prediction_timedelta", "number", "latitude", "longitude")
+    assert np.array_equal(again.values, values[:, :, :, 1].numpy())
+    assert again["prediction_timedelta"].values[1] == np.timedelta64(3, "D")
+
+
 def test_units_may_be_spelled_in_many_ways() -> None:
     for text in ("m**2 s**-2", "m2 s-2", "m^2/s^2", "m2/s2"):
         files.check_units(xr.DataArray(0.0, attrs={"units": text}, name="z"), "m2 s-2")
