@@ -70,6 +70,43 @@ class Scene:
     radius: float
 
 
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A crystal as it is shown, in space: standard orientation, the middle of the cell at the origin, in angstrom.
+
+    Attributes:
+        species: Atomic numbers of the atoms shown, images on faces included, ``[K]``.
+        points: Their places, ``[K, 3]``.
+        bonds: Pairs of atoms.
+        corners: Corners of the cell, ``[8, 3]``.
+    """
+
+    species: NDArray[np.int16]
+    points: Array
+    bonds: tuple[tuple[int, int], ...]
+    corners: Array
+
+    @property
+    def edges(self) -> list[tuple[Array, Array]]:
+        """The twelve edges of the cell, each as its two ends."""
+        pairs = [(i, i | bit) for i in range(8) for bit in (1, 2, 4) if not i & bit]
+        return [(self.corners[i], self.corners[j]) for i, j in pairs]
+
+
+def model(crystal: Crystal) -> Model:
+    """Return a crystal as it is shown.
+
+    Args:
+        crystal: A crystal of finite numbers and positive volume.
+    """
+    lattice = standard_matrix(crystal.lengths, crystal.angles)
+    sites, places = _with_images(crystal)
+    species, middle = crystal.species[sites], lattice.sum(0) / 2
+    points = places @ lattice - middle
+    corners = np.array(list(product((0, 1), repeat=3))) @ lattice - middle
+    return Model(species, points, tuple(_bonds(species, points)), corners)
+
+
 def scene(crystal: Crystal, azimuth: float = 24.0, elevation: float = 14.0) -> Scene:
     """Return the picture of a crystal.
 
@@ -78,12 +115,8 @@ def scene(crystal: Crystal, azimuth: float = 24.0, elevation: float = 14.0) -> S
         azimuth: Degrees by which the view turns away from the first axis.
         elevation: Degrees by which it looks down.
     """
-    view = _view(azimuth, elevation)
-    lattice = standard_matrix(crystal.lengths, crystal.angles) @ view
-    middle = lattice.sum(0) / 2
-    sites, places = _with_images(crystal)
-    points = places @ lattice - middle
-    corners = np.array(list(product((0, 1), repeat=3))) @ lattice - middle
+    shown, view = model(crystal), _view(azimuth, elevation)
+    points, corners = shown.points @ view, shown.corners @ view
     depth = np.concatenate((points[:, 2], corners[:, 2]))
     near, far = depth.max(), depth.min()
 
@@ -91,23 +124,18 @@ def scene(crystal: Crystal, azimuth: float = 24.0, elevation: float = 14.0) -> S
         return _FOG * (near - z) / max(near - far, 1e-9)
 
     items: list[tuple[float, Disc | Bar]] = []
-    species = crystal.species[sites]
-    for z, (x, y, height) in zip(species.tolist(), points.tolist(), strict=True):
+    for z, (x, y, height) in zip(shown.species.tolist(), points.tolist(), strict=True):
         colour = mixed(colour_of(z), PAPER, fade(height))
         items.append(
             (height, Disc(x, y, drawn_radius(z), colour, elements.symbol(z), fade(height)))
         )
-    for i, j in _bonds(species, points):
-        middle_point = (points[i] + points[j]) / 2
+    for i, j in shown.bonds:
+        half = (points[i] + points[j]) / 2
         for end in (i, j):
-            piece = _bar(
-                points[end],
-                middle_point,
-                0.16,
-                mixed(colour_of(int(species[end])), PAPER, fade(middle_point[2])),
-            )
-            items.append((float(middle_point[2]) - 0.05, piece))
-    for start, end in _edges(corners):
+            colour = mixed(colour_of(int(shown.species[end])), PAPER, fade(half[2]))
+            items.append((float(half[2]) - 0.05, _bar(points[end], half, 0.16, colour)))
+    for start, end in shown.edges:
+        start, end = start @ view, end @ view
         for k in range(6):
             a, b = start + (end - start) * k / 6, start + (end - start) * (k + 1) / 6
             height = float((a[2] + b[2]) / 2)
@@ -158,11 +186,6 @@ def _bonds(species: NDArray[np.integer], points: Array) -> list[tuple[int, int]]
     covalent = unlike & (np.abs(chi[:, None] - chi) <= _IONIC)
     chosen = next((pairs for pairs in (covalent, unlike) if pairs.any()), close)
     return [(int(i), int(j)) for i, j in np.argwhere(np.triu(chosen, 1))]
-
-
-def _edges(corners: Array) -> list[tuple[Array, Array]]:
-    pairs = [(i, i | bit) for i in range(8) for bit in (1, 2, 4) if not i & bit]
-    return [(corners[i], corners[j]) for i, j in pairs]
 
 
 def _bar(a: Array, b: Array, width: float, colour: Colour) -> Bar:

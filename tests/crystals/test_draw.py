@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from xml.etree import ElementTree
@@ -9,7 +10,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from sciflow.domains.crystals import Crystal, draw, xray
+from sciflow.domains.crystals import Crystal, draw, view, xray
 from sciflow.domains.crystals.scene import Bar, Disc, scene
 from sciflow.errors import SciflowError
 
@@ -63,6 +64,21 @@ def test_grids_of_vectors_and_pixels(tmp_path: Path) -> None:
     ):
         with pytest.raises(SciflowError):
             draw.grid(**{"crystals": [NACL], "path": tmp_path / "x.svg", **bad})  # type: ignore[arg-type]
+
+
+def test_a_page_in_space_holds_everything_it_needs(tmp_path: Path) -> None:
+    view.write([SRTIO3, CLASH, BROKEN], tmp_path / "new" / "some.html", title="a < b")
+    text = (tmp_path / "new" / "some.html").read_text()
+    assert "a &lt; b" in text and not re.search(r"https?://|src=", text)
+    found = re.search(r'id="data">(.*?)</script>', text)
+    assert found is not None
+    first, second, third = json.loads(found.group(1))
+    assert first["title"] == "SrTiO3" and len(first["atoms"]) == 15 and len(first["bonds"]) == 6
+    assert second["bad"] and second["note"] == "atoms too close" and second["atoms"]
+    assert third["bad"] and third["note"] == "not finite" and not third["atoms"]
+    for things, name in (([], "x.html"), ([NACL], "x.txt")):
+        with pytest.raises(SciflowError):
+            view.write(things, tmp_path / name)
 
 
 def test_peaks_obey_bragg_and_the_rules_of_extinction() -> None:
