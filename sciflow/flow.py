@@ -313,9 +313,12 @@ def _scaled(system: System, state: State, scale: Mapping[str, float], power: int
     return state.replace(**fields)
 
 
-def deterministic(solver: Solver) -> bool:
-    """Whether a solver follows the probability flow, without noise of its own."""
-    return solver.needs in ("velocity", "exponential")
+def refuse_noise(solver: Solver) -> SciflowError:
+    """Return the error for a solver that draws noise where a function of the start is wanted."""
+    return SciflowError(
+        f"solver {type(solver).__name__}: got one that draws noise, expected one of the probability flow; use 'heun', "
+        "'midpoint' or 'dpm++2m' without churn, or the adaptive method"
+    )
 
 
 def _step(
@@ -328,11 +331,8 @@ def _step(
     streams: Streams | None,
 ) -> tuple[State, Tensor]:
     solver = method.solver
-    if not deterministic(solver):
-        raise SciflowError(
-            f"solver {type(solver).__name__}: got one that draws noise, expected one of the probability flow; use "
-            "'heun', 'midpoint' or 'dpm++2m', or the adaptive method"
-        )
+    if solver.needs in ("posterior", "renewal", "score"):
+        raise refuse_noise(solver)
     solver.check(system)
     plan = solver.plan(system, knots(system, method, span, forward))
     called = 0
@@ -347,9 +347,11 @@ def _step(
 
     if streams is None:
         streams = Streams.range(0, 0, state.batch_size, "flow", state.device)
-    carry = solver.start()
+    carry, drawn = solver.start(), streams.draws
     for step in plan:
         state, carry = solver.step(system, predict, state, step, carry, streams)
+        if streams.draws != drawn:
+            raise refuse_noise(solver)
     return state, torch.full((state.batch_size,), called, device=state.device)
 
 

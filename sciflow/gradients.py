@@ -116,12 +116,8 @@ def _stepped(
 ) -> State:
     solver = method.solver
     solver.check(system)
+    given = streams is not None
     if streams is None:
-        if solver.needs not in ("velocity", "exponential"):
-            raise SciflowError(
-                f"solver {type(solver).__name__}: got no random streams, expected some, since it draws noise; give "
-                "streams = Streams.range(seed, 0, batch size)"
-            )
         streams = Streams.range(0, 0, state.batch_size, "flow", state.device)
     dtype = next(iter(state.values())).dtype
     low, _ = bounds(system, dtype, method)
@@ -137,6 +133,11 @@ def _stepped(
         streams.draws = draws  # computed again, it must draw the same noise
         for step in steps:
             state, carry = solver.step(system, predict, state, step, carry, streams)
+        if not given and streams.draws != draws:
+            raise SciflowError(
+                f"solver {type(solver).__name__}: got no random streams, expected some, since it draws noise; give "
+                "streams = Streams.range(seed, 0, batch size)"
+            )
         return state, carry
 
     carry = solver.start()

@@ -1,4 +1,4 @@
-"""Order of convergence: minus the slope of log(error) against log(steps), from one start and against a fine solution."""
+"""Order of convergence: minus the slope of log(error) against log(steps), measured against a fine solution."""
 
 from __future__ import annotations
 

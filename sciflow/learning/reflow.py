@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..coupling import STORED
 from ..errors import SciflowError
+from ..flow import refuse_noise
 from ..grids import Grid
 from ..sampling import sample
 from ..solvers.base import Solver
@@ -78,19 +79,17 @@ def pairs(
                 f"reflow: got component {name!r} on path {type(component.path).__name__} and space "
                 f"{type(component.space).__name__}, expected a continuous path on a vector space; train it as it is"
             )
-    if solver.needs in ("posterior", "renewal", "score"):
-        raise SciflowError(
-            f"reflow: got solver {type(solver).__name__}, expected one whose samples are a function of the noise they "
-            "start from; use 'heun', 'midpoint' or 'dpm++2m'"
-        )
     made, first = [], 0
     for frame, count in frames:
         streams = Streams.range(seed, first, count, "reflow", device)
         first += count
         start = system.prior(frame.shapes, streams, frame.masks, frame.condition)
+        drawn = streams.draws
         end = sample(
             system, network, frame, streams, solver=solver, grid=grid, steps=steps, start=start
         ).map(torch.clone)
+        if streams.draws != drawn:
+            raise refuse_noise(solver)
         noise = {}
         for name, component in system.items():
             c, centre = component.path.at(0.0), system.centre(name, start)

@@ -20,7 +20,6 @@ from sciflow.diagnostics import (
 )
 from sciflow.diagnostics.transport import gauss_legendre
 from sciflow.flow import Adaptive
-from sciflow.grids import LogSNR, Uniform
 from sciflow.paths import VE, VP, Cosine, GaussianPath, Linear
 from sciflow.solvers import make
 from sciflow.spaces import Euclidean, Symmetric, Torus
@@ -57,16 +56,14 @@ def test_order_of_convergence_is_measured() -> None:
     system = one(VE(0.1, 5.0))
     start = State({"x": 5 * normal_quantiles(4).unsqueeze(1)})
     network = WIDE.network(system)
-    for name in ("midpoint", "dpm++2m"):
-        grid = LogSNR() if name == "dpm++2m" else Uniform()
-        found = order_of_convergence(system, network, start, make(name), grid=grid, steps=(16, 32))
-        assert found.value == pytest.approx(make(name).order, abs=0.35)
-        assert found.errors[0] > found.errors[1] > 0
+    found = order_of_convergence(system, network, start, make("midpoint"), steps=(16, 32))
+    assert found.value == pytest.approx(2.0, abs=0.35)
+    assert found.errors[0] > found.errors[1] > 0
     exact = State({"x": WIDE.flow(VE(0.1, 5.0), start["x"])})
     again = order_of_convergence(
         system, network, start, make("midpoint"), steps=(16, 32), reference=exact
     )
-    assert again.value == pytest.approx(2.0, abs=0.35)
+    assert again.errors == pytest.approx(found.errors, rel=1e-3)
     with pytest.raises(SciflowError, match="Ancestral"):
         order_of_convergence(system, network, start, make("ancestral"))
     with pytest.raises(SciflowError, match="two step counts"):
