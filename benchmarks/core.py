@@ -6,7 +6,7 @@
 
 ``accuracy``: exact laws (`core_laws.py`), so the network makes no error and all of it is the sampler's. Deterministic
 samplers: root mean square distance (rmse) of their end points from the exact ones, from the same noise; all samplers:
-sliced Wasserstein-2 distance (sw2) of their samples from fresh ones, whose floor two exact sets show. Float64, a budget
+sliced Wasserstein-2 distance (sw2) of their samples from the law, whose floor an exact set shows. Float64, a budget
 of 10, 20, 40 or 80 network calls, which no run exceeds. Every sampler, ours or not, has several settings (path or
 schedule, and grid); one setting is chosen for each law on other noise, by the geometric mean of its errors, and shown.
 Stochastic samplers are shown as the mean over three seeds.
@@ -17,11 +17,12 @@ Stochastic samplers are shown as the mean over three seeds.
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import statistics
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,9 @@ for folder in (str(ROOT), str(ROOT / "benchmarks")):
 import torch  # noqa: E402
 from core_laws import LAWS, Mixture, SlicedW2, Start, distance  # noqa: E402
 from core_ours import LIBRARY, ours  # noqa: E402
-from core_rivals import Outcome, Sampler, rivals  # noqa: E402
+from core_rivals import installed, rivals  # noqa: E402
+from core_sampler import Outcome, Sampler  # noqa: E402
+from record import write  # noqa: E402
 
 BUDGETS = (10, 20, 40, 80)
 SEEDS = (0, 1, 2)
@@ -127,43 +130,55 @@ def grouped(samplers: Iterable[Sampler]) -> dict[tuple[str, str], list[Sampler]]
 
 
 def accuracy(
-    laws: Sequence[str], samplers: Sequence[Sampler], say: Callable[[str], None]
-) -> list[Row]:
-    """Measure every sampler on the laws, each in its chosen setting.
+    name: str, groups: Mapping[Any, Sequence[Sampler]], say: Callable[[str], None]
+) -> tuple[list[Row], dict[Any, list[Sampler]]]:
+    """Measure every sampler on one law, each in its chosen setting.
 
-    The settings of the second law are chosen among the best four of the first.
+    Args:
+        name: Name of the law.
+        groups: Settings to choose from, of each sampler.
+        say: Prints a line.
+
+    Returns:
+        The rows, and the best two settings of each sampler: enough to choose from on the next law.
     """
-    rows: list[Row] = []
-    groups = grouped(samplers)
-    for name in laws:
-        law = LAWS[name]()
-        bench = Bench(law)
-        small = Bench(law, 1500)
-        floor = bench.sw2(bench.law.draw(1))
-        flow = bench.sw2(bench.end_of(Start(bench.law.start(0), 0.0, 1.0), 0))
-        say(f"\n{law.name}: sw2 of a second exact set {floor:.3f}, of the exact flow {flow:.3f}")
-        rows.append({"law": name, "floor": _short(floor), "flow": _short(flow)})
-        for key, settings in groups.items():
-            drawn = settings[0].stochastic
-            best = choose(bench if drawn else small, settings, 4 if name == laws[0] else 1)
-            groups[key] = best
-            chosen = best[0]
-            line = {
-                "law": name,
-                "library": chosen.library,
-                "sampler": chosen.name,
-                "setting": chosen.setting,
-                "family": chosen.family,
-                "stochastic": drawn,
-                "adaptive": chosen.adaptive,
-            }
-            found = []
-            for budget in BUDGETS:
-                found.append(bench.errors(chosen, budget, SEEDS if drawn else (0,)))
-                rows.append({**line, "budget": budget, **found[-1]})
-            cells = " ".join(f"{_cell(row):>13}" for row in found)
-            say(f"{chosen.library:13} {chosen.name:26} {chosen.setting:28} {cells}")
-    return rows
+    law = LAWS[name]()
+    bench = Bench(law)
+    small = {False: Bench(law, 1500), True: Bench(law, 4000)}
+    floor = bench.sw2(bench.law.draw(1))
+    flow = bench.sw2(bench.end_of(Start(bench.law.start(0), 0.0, 1.0), 0))
+    say(f"\n{law.name}: sw2 of an exact set {floor:.3f}, of the exact flow {flow:.3f}")
+    rows: list[Row] = [{"law": name, "floor": _short(floor), "flow": _short(flow)}]
+    kept = {}
+    for key, settings in groups.items():
+        drawn = settings[0].stochastic
+        kept[key] = choose(small[drawn], settings, 2)
+        chosen = kept[key][0]
+        line = {
+            "law": name,
+            "library": chosen.library,
+            "sampler": chosen.name,
+            "setting": chosen.setting,
+            "family": chosen.family,
+            "stochastic": drawn,
+            "adaptive": chosen.adaptive,
+        }
+        found = []
+        for budget in BUDGETS:
+            found.append(bench.errors(chosen, budget, SEEDS if drawn else (0,)))
+            rows.append({**line, "budget": budget, **found[-1]})
+        cells = " ".join(f"{_cell(row):>13}" for row in found)
+        say(f"{chosen.library:13} {chosen.name:26} {chosen.setting:28} {cells}")
+    return rows, kept
+
+
+def settled(groups: Mapping[Any, Sequence[Sampler]], rows: Sequence[Row]) -> dict[Any, list[Sampler]]:  # fmt: skip
+    """Keep of each sampler the setting that stands in a result; all where it does not stand there."""
+    known = {(r["library"], r["sampler"]): r["setting"] for r in rows if "setting" in r}
+    return {
+        key: [s for s in settings if s.setting == known.get(key)] or list(settings)
+        for key, settings in groups.items()
+    }
 
 
 def _cell(row: Row) -> str:
@@ -244,7 +259,8 @@ def main() -> int:
     parser.add_argument("--libraries", nargs="*", help="rivals to run; all by default")
     parser.add_argument("--installed", type=Path, help="a further folder of installed libraries")
     parser.add_argument("--sources", type=Path, help="folder with checkouts of programs")
-    parser.add_argument("--name", default="", help="name of the result; none is written for '-'")
+    parser.add_argument("--settings", type=Path, help="a result whose settings are taken")
+    parser.add_argument("--name", default="", help="end of the results' names; '-' writes none")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
@@ -254,9 +270,6 @@ def main() -> int:
     def say(line: str) -> None:
         print(line, flush=True)
 
-    from record import write
-
-    name = arguments.name or f"core-{arguments.what}"
     if arguments.what == "draw":
         from core_picture import draw
 
@@ -266,28 +279,32 @@ def main() -> int:
         from core_overhead import measure
 
         results = measure(arguments.sources, arguments.libraries, say)
-        if name != "-":
-            write(name, seeds=[0], data={}, results=results)
+        if arguments.name != "-":
+            write(f"core-overhead{arguments.name}", seeds=[0], data={}, results=results)
         return 0
     others, missing = rivals(arguments.sources, arguments.libraries)
     for library, why in missing.items():
         say(f"{library}: left out, {why}")
-    rows = accuracy(arguments.laws, [*ours(), *others], say)
-    table = verdicts(rows)
-    show(table, say)
-    above = sum(r["verdict"] == "ABOVE" for r in table)
-    say(f"{len(table)} comparisons, {above} above the best library")
-    if name != "-":
-        from core_rivals import installed
-
-        data = {LAWS[k]().name: LAWS[k]().size for k in arguments.laws}
-        results = {
-            "libraries": installed(others),
-            "missing": missing,
-            "rows": rows,
-            "verdicts": table,
-        }
-        write(name, seeds=list(SEEDS), data=data, results=results)
+    groups: Mapping[Any, Sequence[Sampler]] = grouped([*ours(), *others])
+    if arguments.settings is not None:
+        groups = settled(groups, json.loads(arguments.settings.read_text())["results"]["rows"])
+    above = 0
+    for law in arguments.laws:
+        rows, groups = accuracy(law, groups, say)
+        table = verdicts(rows)
+        show(table, say)
+        high = sum(r["verdict"] == "ABOVE" for r in table)
+        say(f"{len(table)} comparisons, {high} above the best library")
+        above += high
+        if arguments.name != "-":
+            results = {
+                "libraries": installed(others),
+                "missing": missing,
+                "rows": rows,
+                "verdicts": table,
+            }
+            data = {LAWS[law]().name: LAWS[law]().size}
+            write(f"core-{law}{arguments.name}", seeds=list(SEEDS), data=data, results=results)
     return bool(above)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from core_laws import F64, Mixture, Start
-from core_rivals import TOLERANCES, Outcome, Sampler
+from core_sampler import TOLERANCES, Outcome, Sampler
 from torch import Tensor
 
 from sciflow import grids, paths, solvers
@@ -32,8 +32,10 @@ _EVEN = ("uniform", {"name": "uniform"})
 _WIDE = ("log-SNR", {"name": "log-snr"})
 _KARRAS = ("Karras", {"name": "karras"})
 _SHORT = ("Karras to .02", {"name": "karras", "sigma_min": 0.02})
+_CHART = ("chart 1.5", {"name": "chart", "power": 1.5})
 _FLOW = (
     _EVEN,
+    ("power 1.5", {"name": "power", "power": 1.5}),
     _WIDE,
     ("log-SNR .98", {"name": "log-snr", "start": 0.02, "stop": 0.98}),
     _KARRAS,
@@ -45,12 +47,13 @@ GRIDS: dict[str, tuple[tuple[str, dict[str, Any]], ...]] = {
     "vp": (
         _EVEN,
         ("power 2", {"name": "power", "power": 2.0}),
+        _CHART,
         _WIDE,
         ("log-SNR .99", {"name": "log-snr", "stop": 0.99}),
         _KARRAS,
     ),
     "ve": (_EVEN,),
-    "edm": (_EVEN, _KARRAS, _SHORT, ("log-SNR .7", {"name": "log-snr", "stop": 0.7})),
+    "edm": (_EVEN, _CHART, _KARRAS, _SHORT, ("log-SNR .7", {"name": "log-snr", "stop": 0.7})),
 }
 
 # Name in the tables, name in the registry, options, family, whether it draws noise.
@@ -61,7 +64,7 @@ SOLVERS: tuple[tuple[str, str, dict[str, Any], str, bool], ...] = (
     ("Heun", "heun", {}, "heun", False),
     ("Heun 3", "heun3", {}, "heun3", False),
     ("RK4", "rk4", {}, "rk4", False),
-    *((f"Adams {k}", "adams", {"order": k}, "adams", False) for k in (2, 3, 4)),
+    *((f"Adams {k}", "adams", {"points": k}, "adams", False) for k in (2, 3, 4)),
     *((f"DPM-Solver-{k}", "dpm-solver", {"order": k}, "dpm-solver-single", False) for k in (2, 3)),
     *((f"DPM++ {k}M", "dpm++", {"order": k}, f"dpm++{k}m", False) for k in (2, 3)),
     *(
@@ -70,6 +73,7 @@ SOLVERS: tuple[tuple[str, str, dict[str, Any], str, bool], ...] = (
     ),
     *((f"UniPC {k}", "unipc", {"order": k}, "unipc", False) for k in (2, 3)),
     ("dopri5", "dopri5", {}, "adaptive", False),
+    ("dopri5, shared steps", "dopri5", {"shared": True}, "adaptive", False),
     ("ancestral", "ancestral", {}, "ancestral", True),
     ("DDIM, eta 1", "ddim", {"eta": 1.0}, "ancestral", True),
     *((f"DPM++ {k}M SDE", "dpm++sde", {"order": k}, "dpm++sde", True) for k in (1, 2, 3)),
@@ -86,9 +90,11 @@ def network(law: Mixture, path: GaussianPath) -> Any:
     """The network that knows the law: the expectation of the data."""
 
     def exact(state: State, t: Tensor) -> dict[str, Tensor]:
-        # All samples of a batch have the same time.
-        c = path.at(float(t[0]))
-        return {"x": law.data(state["x"], float(c.a), float(c.s))}
+        if bool((t == t[0]).all()):
+            c = path.at(float(t[0]))
+            return {"x": law.data(state["x"], float(c.a), float(c.s))}
+        c = path.coefficients(t)
+        return {"x": law.data(state["x"], c.a, c.s)}
 
     return exact
 

@@ -1,8 +1,8 @@
 """Samplers of other libraries on an exact law, each behind a few lines: they see the same field, noise and calls.
 
-Every library is optional: what cannot be imported is left out and named. Two of them are programs, not packages:
-dpm-solver and score_sde_pytorch are read from a folder of checkouts (`--sources`). Nothing of a library is changed,
-but k-diffusion's sampling file is loaded without its package, whose other files want picture libraries.
+Every library is optional: what cannot be imported is left out and named. Programs that are no packages stand in
+`core_programs.py`. Nothing of a library is changed, but k-diffusion's sampling file is loaded without its package,
+whose other files want picture libraries.
 
 Deterministic samplers start from `noise`, scaled as the library does; an `Outcome` says from where, so that each is
 compared with the exact end point of its own start. Settings are each library's own schedules and grids; which of them
@@ -11,60 +11,21 @@ is shown is decided on other noise than is shown (see `core.py`).
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import importlib.util
-import io
 import math
 import sys
 import types
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 from core_laws import F64, Mixture, Start
+from core_programs import PROGRAMS
+from core_sampler import TOLERANCES, Outcome, Sampler
 from torch import Tensor
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Where a sampler ended, and from where it came."""
-
-    end: Tensor
-    start: Start
-
-
-Run = Callable[[Mixture, Tensor, int], Outcome]
-
-
-@dataclass(frozen=True)
-class Sampler:
-    """One setting of one sampler.
-
-    Args:
-        library: Whose.
-        name: Its name there.
-        setting: Schedule and grid.
-        family: Which of our solvers it is compared with.
-        run: Runs it with a law, noise and a number of calls that it does not exceed.
-        stochastic: Whether it draws noise.
-        adaptive: Whether the number of calls only stands for a tolerance (see `TOLERANCES`).
-    """
-
-    library: str
-    name: str
-    setting: str
-    family: str
-    run: Run
-    stochastic: bool = False
-    adaptive: bool = False
-
-
-TOLERANCES = {10: 1e-1, 20: 1e-2, 40: 1e-3, 80: 1e-5}
-"""Tolerance of adaptive samplers in the place of a number of calls."""
 
 
 # ---- azula
@@ -126,7 +87,8 @@ def azula() -> Iterator[Sampler]:
 
 
 # ---- k-diffusion
-def _k_sampling() -> Any:
+def k_sampling() -> Any:
+    """The sampling file of k-diffusion, without the picture libraries that its package wants."""
     if "k_diffusion" not in sys.modules:
         spec = importlib.util.find_spec("k_diffusion")
         if spec is None or spec.submodule_search_locations is None:
@@ -134,20 +96,24 @@ def _k_sampling() -> Any:
         package = types.ModuleType("k_diffusion")
         package.__path__ = list(spec.submodule_search_locations)
         sys.modules["k_diffusion"] = package
-        for name in ("torchvision", "torchvision.transforms", "torchvision.transforms.functional"):
-            try:
-                importlib.import_module(name)
-            except ImportError:
-                sys.modules[name] = types.ModuleType(name)
-                parent, _, child = name.rpartition(".")
-                if parent:
-                    setattr(sys.modules[parent], child, sys.modules[name])
+        names = ("torchvision", "torchvision.transforms", "torchvision.transforms.functional")
+        wanted = [name for name in names if name not in sys.modules]
+        for name in wanted:
+            sys.modules[name] = types.ModuleType(name)
+            parent, _, child = name.rpartition(".")
+            if parent:
+                setattr(sys.modules[parent], child, sys.modules[name])
+        try:
+            return importlib.import_module("k_diffusion.sampling")
+        finally:
+            for name in wanted:
+                del sys.modules[name]
     return importlib.import_module("k_diffusion.sampling")
 
 
 def k_diffusion() -> Iterator[Sampler]:
     """Samplers of k-diffusion from sigma 80 to .002."""
-    k = _k_sampling()
+    k = k_sampling()
     low, high = 2e-3, 80.0
     grids = {
         "Karras grid": lambda n: k.get_sigmas_karras(n, low, high).to(F64),
@@ -225,10 +191,11 @@ def diffusers() -> Iterator[Sampler]:
         "log-SNR": {"use_lu_lambdas": True},
         "Karras grid": {"use_karras_sigmas": True},
     }
+    noise = {"algorithm_type": "dpmsolver", "final_sigmas_type": "sigma_min"}
     kinds: list[tuple[str, Any, dict[str, Any], str, bool]] = [
         ("DPM++ 2M", dpm, {"solver_order": 2}, "dpm++2m", False),
         ("DPM++ 3M", dpm, {"solver_order": 3}, "dpm++3m", False),
-        ("DPM-Solver 2M", dpm, {"solver_order": 2, "algorithm_type": "dpmsolver", "final_sigmas_type": "sigma_min"}, "dpm-solver", False),
+        ("DPM-Solver 2M", dpm, {"solver_order": 2, **noise}, "dpm-solver", False),
         ("DPM++ 2M SDE", dpm, {"solver_order": 2, "algorithm_type": "sde-dpmsolver++"}, "dpm++sde", True),
         ("DPM++ single 2", d.DPMSolverSinglestepScheduler, {"solver_order": 2}, "dpm++single", False),
         ("DPM++ single 3", d.DPMSolverSinglestepScheduler, {"solver_order": 3}, "dpm++single", False),
@@ -478,154 +445,6 @@ def diffrax() -> Iterator[Sampler]:
         yield Sampler("diffrax", name, path, family, run)
 
 
-# ---- programs, from checkouts
-def dpm_solver(sources: Path) -> Iterator[Sampler]:
-    """The authors' DPM-Solver on the continuous VP diffusion."""
-    with _path(sources / "dpm-solver"):
-        module = importlib.import_module("dpm_solver_pytorch")
-    schedule = module.NoiseScheduleVP("linear", dtype=F64)
-    kinds = (
-        ("DPM++ 2M", "dpmsolver++", 2, "multistep", "dpm++2m"),
-        ("DPM++ 3M", "dpmsolver++", 3, "multistep", "dpm++3m"),
-        ("DPM++ single 2", "dpmsolver++", 2, "singlestep", "dpm++single"),
-        ("DPM++ single 3", "dpmsolver++", 3, "singlestep", "dpm++single"),
-        ("DPM-Solver 2M", "dpmsolver", 2, "multistep", "dpm-solver"),
-        ("DPM-Solver 3M", "dpmsolver", 3, "multistep", "dpm-solver"),
-        ("DPM-Solver-2", "dpmsolver", 2, "singlestep", "dpm-solver-single"),
-        ("DPM-Solver-3", "dpmsolver", 3, "singlestep", "dpm-solver-single"),
-    )
-    grids = (("logSNR", 1e-3), ("logSNR", 1e-4), ("time_uniform", 1e-3), ("time_quadratic", 1e-3))
-    for (name, kind, order, method, family), (skip, stop) in (
-        (k, g) for k in kinds for g in grids
-    ):
-
-        def run(
-            law: Mixture,
-            noise: Tensor,
-            count: int,
-            kind: str = kind,
-            order: int = order,
-            method: str = method,
-            skip: str = skip,
-            stop: float = stop,
-        ) -> Outcome:
-            def model(x: Tensor, t: Tensor) -> Tensor:
-                return law.noise(x, schedule.marginal_alpha(t), schedule.marginal_std(t))
-
-            solver = module.DPM_Solver(model, schedule, algorithm_type=kind)
-            one = torch.ones(1, dtype=F64)
-            start = Start(
-                noise, float(schedule.marginal_alpha(one)), float(schedule.marginal_std(one))
-            )
-            end = solver.sample(
-                noise, steps=count, order=order, skip_type=skip, method=method, t_end=stop
-            )
-            return Outcome(end, start)
-
-        yield Sampler("dpm-solver", name, f"VP, {skip} to {stop:g}", family, run)
-
-
-def unipc(sources: Path) -> Iterator[Sampler]:
-    """The authors' UniPC on the continuous VP diffusion."""
-    with _path(sources / "UniPC" / "example" / "score_sde_pytorch"):
-        module = importlib.import_module("uni_pc")
-    for order, variant, stop in ((o, v, e) for o in (2, 3) for v in ("bh1", "bh2") for e in (1e-3, 1e-4)):  # fmt: skip
-
-        def run(
-            law: Mixture, noise: Tensor, count: int, order: int = order, variant: str = variant, stop: float = stop
-        ) -> Outcome:  # fmt: skip
-            dtype = F64 if order == 2 else torch.float32  # the third order fails in float64
-            schedule = module.NoiseScheduleVP("linear", dtype=dtype)
-
-            def model(x: Tensor, t: Tensor) -> Tensor:
-                a, s = schedule.marginal_alpha(t), schedule.marginal_std(t)
-                return law.noise(x[:, :, 0, 0], a, s)[:, :, None, None]
-
-            one = torch.ones(1, dtype=F64)
-            start = Start(
-                noise, float(schedule.marginal_alpha(one)), float(schedule.marginal_std(one))
-            )
-            solver = module.UniPC(model, schedule, variant=variant)
-            pictures = noise[:, :, None, None].to(dtype)  # it knows no others
-            with contextlib.redirect_stdout(io.StringIO()):
-                end = solver.sample(
-                    pictures, steps=count, order=order, skip_type="logSNR", t_end=stop
-                )
-            return Outcome(end[:, :, 0, 0].to(F64), start)
-
-        yield Sampler("UniPC", f"UniPC {order} {variant}", f"VP, logSNR to {stop:g}", "unipc", run)
-
-
-def score_sde(sources: Path) -> Iterator[Sampler]:
-    """Predictor-corrector samplers of score_sde_pytorch."""
-    # Its networks are not wanted; the sampler asks this module for the score alone.
-    package, utils = types.ModuleType("models"), types.ModuleType("models.utils")
-    utils.get_score_fn = lambda sde, model, **_: model  # type: ignore[attr-defined]
-    utils.from_flattened_numpy = utils.to_flattened_numpy = None  # type: ignore[attr-defined]
-    package.utils = utils  # type: ignore[attr-defined]
-    sys.modules.update({"models": package, "models.utils": utils})
-    with _path(sources / "score_sde_pytorch"):
-        sampling = importlib.import_module("sampling")
-        laws = importlib.import_module("sde_lib")
-    makes = {
-        "VP": (lambda n: laws.VPSDE(N=n), 1e-3),
-        "VE": (lambda n: laws.VESDE(0.01, 50, N=n), 1e-5),
-    }
-    kinds = (
-        ("Euler-Maruyama", "EulerMaruyamaPredictor", None, "euler-maruyama", 1),
-        ("reverse diffusion", "ReverseDiffusionPredictor", None, "reverse-diffusion", 1),
-        ("reverse diffusion + Langevin", "ReverseDiffusionPredictor", "LangevinCorrector", "predictor-corrector", 2),
-    )  # fmt: skip
-    for (name, predictor, corrector, family, per), (label, (make, eps)) in (
-        (k, m) for k in kinds for m in makes.items()
-    ):
-
-        def run(
-            law: Mixture,
-            noise: Tensor,
-            count: int,
-            predictor: str = predictor,
-            corrector: str | None = corrector,
-            per: int = per,
-            make: Any = make,
-            eps: float = eps,
-        ) -> Outcome:
-            sde = make(count // per)
-
-            def score(x: Tensor, t: Tensor) -> Tensor:
-                mean, std = sde.marginal_prob(torch.ones(len(x), 1, 1, 1, dtype=x.dtype), t)
-                x0 = law.noise(x[:, :, 0, 0], mean[:, 0, 0, 0], std)
-                return (-x0 / std[:, None])[:, :, None, None]
-
-            sampler = sampling.get_pc_sampler(
-                sde,
-                (*noise.shape, 1, 1),  # it knows no others than pictures
-                getattr(sampling, predictor),
-                getattr(sampling, corrector) if corrector else None,
-                inverse_scaler=lambda x: x,
-                snr=0.16,
-                n_steps=1 if corrector else 0,
-                continuous=True,
-                eps=eps,
-                device="cpu",
-            )
-            x, _ = sampler(score)
-            return Outcome(x[:, :, 0, 0].to(F64), Start(noise, 0.0, 1.0))
-
-        yield Sampler("score_sde", name, label, family, run, True)
-
-
-@contextlib.contextmanager
-def _path(folder: Path) -> Iterator[None]:
-    if not folder.is_dir():
-        raise ImportError(folder.name)
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))
-
-
 LIBRARIES: dict[str, Callable[[], Iterator[Sampler]]] = {
     "azula": azula,
     "k-diffusion": k_diffusion,
@@ -634,11 +453,6 @@ LIBRARIES: dict[str, Callable[[], Iterator[Sampler]]] = {
     "torchdiffeq": torchdiffeq,
     "torchsde": torchsde,
     "diffrax": diffrax,
-}
-PROGRAMS: dict[str, Callable[[Path], Iterator[Sampler]]] = {
-    "dpm-solver": dpm_solver,
-    "UniPC": unipc,
-    "score_sde": score_sde,
 }
 
 

@@ -1,0 +1,497 @@
+"""What a step costs beside the network: ours and other libraries', with the trivial network D(x) = x / 2.
+
+CPU time of a whole run over its number of steps (so what is computed before the first step counts, shared by all),
+minimum over repeats, the samplers taking turns, one thread, float32. Times depend on the machine and on who else uses
+it; the ratios of one run do much less. Batches of 1 x 2, 10 000 x 2 and 10 000 x 64.
+
+Also: three components against one; a stochastic solver against the random numbers that it draws; and whether a step
+compiles to one graph (`torch.compile`) that serves all steps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from core_programs import checkout
+from core_rivals import k_sampling
+from torch import Tensor
+
+from sciflow import grids, paths, solvers
+from sciflow.sampling import sample
+from sciflow.spaces import Euclidean
+from sciflow.state import Frame, State
+from sciflow.streams import Streams
+from sciflow.system import Component, System
+
+SHAPES = ((1, 2), (10_000, 2), (10_000, 64))
+STEPS = {(1, 2): 100, (10_000, 2): 50, (10_000, 64): 20}
+REPEATS = 7
+Loop = Callable[[Tensor, int], object]
+
+OURS: tuple[tuple[str, dict[str, Any], str], ...] = (
+    ("euler", {}, "linear"),
+    ("ddim", {}, "linear"),
+    ("midpoint", {}, "linear"),
+    ("heun", {}, "linear"),
+    ("heun3", {}, "linear"),
+    ("rk4", {}, "linear"),
+    ("adams", {}, "linear"),
+    ("dpm++", {"order": 2}, "linear"),
+    ("dpm++", {"order": 3}, "linear"),
+    ("unipc", {}, "linear"),
+    ("ancestral", {}, "vp"),
+    ("euler-maruyama", {}, "vp"),
+    ("dpm++sde", {}, "vp"),
+)
+STOCHASTIC = ("ancestral", "euler-maruyama", "dpm++sde")
+
+
+def half(x: Tensor) -> Tensor:
+    """The trivial network."""
+    return x * 0.5
+
+
+def ours(name: str, options: dict[str, Any], path: str, components: int = 1) -> Loop:
+    """A run of one of our solvers; several components are as large as one each."""
+    names = [f"x{i}" for i in range(components)]
+    # A flow is trained on velocities, a diffusion on data or noise.
+    kind = "velocity" if path == "linear" else "data"
+    system = System({k: Component(Euclidean(), paths.make(path, (), {}), kind) for k in names})
+    solver, grid = solvers.make({"name": name, **options}), grids.Uniform()
+
+    def network(state: State, t: Tensor) -> dict[str, Tensor]:
+        return {k: half(state[k]) for k in names}
+
+    def loop(x: Tensor, steps: int) -> object:
+        start = State(dict.fromkeys(names, x))
+        frame, streams = Frame({k: x.shape[1:] for k in names}), Streams.range(0, 0, len(x))
+        return sample(
+            system, network, frame, streams, solver=solver, grid=grid, steps=steps, start=start
+        )
+
+    return loop
+
+
+def raw() -> Iterator[tuple[str, Loop]]:
+    """The least a step can cost: the network and one update, written out."""
+
+    def ddim(x: Tensor, steps: int) -> Tensor:
+        with torch.inference_mode():
+            for i in range(steps):
+                x = torch.lerp(half(x), x, 1 - 1 / (steps + 1 - i))
+        return x
+
+    yield "torch: one lerp", ddim
+
+    def normal(x: Tensor, steps: int) -> Tensor:
+        with torch.inference_mode():
+            for i in range(steps):
+                x = torch.lerp(half(x), x, 1 - 1 / (steps + 1 - i)) + 0.1 * torch.randn_like(x)
+        return x
+
+    yield "torch: one lerp and randn", normal
+
+
+def azula() -> Iterator[tuple[str, Loop]]:
+    """Samplers of azula."""
+    from azula import sample as samplers
+    from azula.denoise import Denoiser, DiracPosterior
+    from azula.noise import VPSchedule
+
+    class Trivial(Denoiser):
+        def __init__(self) -> None:
+            super().__init__()
+            self.schedule = VPSchedule()
+
+        def forward(self, x_t: Tensor, t: Tensor, **_: Any) -> DiracPosterior:
+            return DiracPosterior(half(x_t))
+
+    for name, label in (
+        ("DDIMSampler", "DDIM"),
+        ("HeunSampler", "Heun"),
+        ("xEABSampler", "xEAB2"),
+        ("vABSampler", "vAB2"),
+        ("DDPMSampler", "DDPM"),
+        ("ItoSampler", "Ito"),
+    ):
+        make = getattr(samplers, name)
+        yield label, lambda x, n, make=make: make(Trivial(), steps=n, silent=True)(x)
+
+
+def k_diffusion() -> Iterator[tuple[str, Loop]]:
+    """Samplers of k-diffusion."""
+    k = k_sampling()
+    model = lambda x, sigma: half(x)  # noqa: E731
+    normal = lambda x: lambda *_: torch.randn_like(x)  # noqa: E731
+    for name in ("euler", "heun", "dpmpp_2m", "lms", "euler_ancestral"):
+        run = getattr(k, f"sample_{name}")
+        yield (
+            name,
+            lambda x, n, run=run: run(model, x, k.get_sigmas_karras(n, 0.01, 80.0), disable=True),
+        )
+    yield (
+        "dpmpp_2m_sde, plain noise",
+        lambda x, n: k.sample_dpmpp_2m_sde(
+            model, x, k.get_sigmas_karras(n, 0.01, 80.0), disable=True, noise_sampler=normal(x)
+        ),
+    )
+
+
+def diffusers() -> Iterator[tuple[str, Loop]]:
+    """Schedulers of diffusers."""
+    import diffusers as d
+
+    for name, kind, options in (
+        ("DDIM", d.DDIMScheduler, {"clip_sample": False}),
+        ("DPM++ 2M", d.DPMSolverMultistepScheduler, {}),
+        ("UniPC 2", d.UniPCMultistepScheduler, {}),
+        ("flow-match Euler", d.FlowMatchEulerDiscreteScheduler, {}),
+    ):
+
+        def loop(x: Tensor, n: int, kind: Any = kind, options: dict[str, Any] = options) -> Tensor:
+            scheduler = kind(**options)
+            scheduler.set_timesteps(n)
+            with torch.no_grad():
+                for t in scheduler.timesteps:
+                    x = scheduler.step(half(x), t, x).prev_sample
+            return x
+
+        yield name, loop
+
+
+def flow_matching() -> Iterator[tuple[str, Loop]]:
+    """ODE solver of flow_matching."""
+    from flow_matching.solver import ODESolver
+
+    solver = ODESolver(lambda x, t: half(x))
+    for method in ("euler", "midpoint", "heun3"):
+        yield method, lambda x, n, m=method: solver.sample(x, 1 / n, method=m)
+
+
+def torchdiffeq() -> Iterator[tuple[str, Loop]]:
+    """Solvers of torchdiffeq."""
+    from torchdiffeq import odeint
+
+    times = torch.tensor([0.0, 1.0])
+    for method in ("heun2", "rk4"):
+
+        def loop(x: Tensor, n: int, method: str = method) -> Tensor:
+            with torch.no_grad():
+                return odeint(
+                    lambda t, x: half(x), x, times, method=method, options={"step_size": 1 / n}
+                )
+
+        yield method, loop
+
+
+def torchsde() -> Iterator[tuple[str, Loop]]:
+    """Euler-Maruyama of torchsde, diagonal noise."""
+    import torchsde as t_sde
+
+    class Trivial(torch.nn.Module):
+        noise_type, sde_type = "diagonal", "ito"
+
+        def f(self, t: Tensor, x: Tensor) -> Tensor:
+            return half(x)
+
+        def g(self, t: Tensor, x: Tensor) -> Tensor:
+            return torch.ones_like(x)
+
+    times = torch.tensor([0.0, 1.0])
+
+    def loop(x: Tensor, n: int) -> Tensor:
+        with torch.no_grad():
+            return t_sde.sdeint(Trivial(), x, times, method="euler", dt=1 / n)
+
+    yield "euler", loop
+
+
+def diffrax() -> Iterator[tuple[str, Loop]]:
+    """Solvers of diffrax, compiled before they are timed."""
+    import diffrax as dx
+    import jax
+    import jax.numpy as jnp
+
+    for name, solver in (("Euler", dx.Euler()), ("Heun", dx.Heun())):
+        term = dx.ODETerm(lambda t, y, args: y * 0.5)
+        solve = jax.jit(
+            lambda x, h, term=term, solver=solver: dx.diffeqsolve(term, solver, 0.0, 1.0, h, x).ys
+        )
+
+        def loop(x: Tensor, n: int, solve: Any = solve) -> object:
+            return solve(jnp.asarray(x.numpy()), 1 / n).block_until_ready()
+
+        yield f"{name}, jit", loop
+
+
+def dpm_solver(sources: Path) -> Iterator[tuple[str, Loop]]:
+    """The authors' DPM-Solver."""
+    with checkout(sources / "dpm-solver"):
+        module = importlib.import_module("dpm_solver_pytorch")
+    schedule = module.NoiseScheduleVP("linear")
+    solver = module.DPM_Solver(lambda x, t: half(x), schedule, algorithm_type="dpmsolver++")
+    yield "DPM++ 2M", lambda x, n: solver.sample(x, steps=n, order=2, skip_type="logSNR")
+
+
+LIBRARIES = {
+    "azula": azula,
+    "k-diffusion": k_diffusion,
+    "diffusers": diffusers,
+    "flow_matching": flow_matching,
+    "torchdiffeq": torchdiffeq,
+    "torchsde": torchsde,
+    "diffrax": diffrax,
+}
+
+
+def in_turns(loops: dict[str, Loop], x: Tensor, steps: int, repeats: int) -> dict[str, float]:
+    """Return CPU microseconds per step of each loop, minimum over the repeats."""
+    best = dict.fromkeys(loops, math.inf)
+    for name in list(loops):
+        try:
+            loops[name](x, steps)
+        except Exception:  # a library that cannot run this shape is left out
+            del best[name]
+    for _ in range(repeats):
+        for name in best:
+            start = time.process_time()
+            loops[name](x, steps)
+            best[name] = min(best[name], time.process_time() - start)
+    return {name: 1e6 * value / steps for name, value in best.items()}
+
+
+def label(name: str, options: dict[str, Any]) -> str:
+    """Name of one of our solvers in the table."""
+    return "sciflow: " + " ".join([name, *(str(v) for v in options.values())])
+
+
+def measure(sources: Path | None, only: list[str] | None, say: Callable[[str], None]) -> dict[str, Any]:  # fmt: skip
+    """Measure everything, printing as it goes."""
+    loops: dict[str, Loop] = dict(raw())
+    present = [row for row in OURS if row[0] in solvers.SOLVERS]
+    for name, options, path in present:
+        loops[label(name, options)] = ours(name, options, path)
+    makers = dict(LIBRARIES)
+    if sources is not None:
+        makers["dpm-solver"] = lambda: dpm_solver(sources)
+    missing = {}
+    for library, make in makers.items():
+        if only is not None and library not in only:
+            continue
+        try:
+            loops |= {f"{library}: {name}": loop for name, loop in make()}
+        except ImportError as error:
+            missing[library] = f"not installed ({error.name or error})"
+    steps: dict[str, dict[str, float]] = {}
+    for shape in SHAPES:
+        x = torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+        with contextlib.redirect_stdout(sys.stderr):
+            found = in_turns(loops, x, STEPS[shape], REPEATS if shape[1] == 2 else 4)
+        title = " x ".join(map(str, shape))
+        steps[title] = {k: round(v, 1) for k, v in found.items()}
+    titles = list(steps)
+    say(f"CPU microseconds per step{'':22}" + " ".join(f"{t:>12}" for t in titles))
+    for name in loops:
+        cells = [steps[t].get(name) for t in titles]
+        say(f"{name:46} " + " ".join(f"{'-' if c is None else f'{c:.1f}':>12}" for c in cells))
+    results: dict[str, Any] = {
+        "note": (
+            "CPU time on a machine that others used at the same time: compare within the run; "
+            f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+        ),
+        "missing": missing,
+        "microseconds": steps,
+        "ratios": _ratios(steps),
+        "components": _components(say),
+        "noise": _noise(say),
+        "compile": _compiled(say),
+    }
+    for line in results["ratios"]:
+        say(json_line(line))
+    return results
+
+
+def json_line(line: dict[str, Any]) -> str:
+    """One line of a table, as words."""
+    return "  ".join(f"{k} {v}" for k, v in line.items())
+
+
+# Of whom is which rival the like: the same number of network calls and the same kind of step.
+PAIRS = (
+    ("euler", ("flow_matching: euler", "diffusers: flow-match Euler", "k-diffusion: euler")),
+    ("ddim", ("azula: DDIM", "diffusers: DDIM", "k-diffusion: euler")),
+    ("midpoint", ("flow_matching: midpoint",)),
+    ("heun", ("azula: Heun", "k-diffusion: heun", "torchdiffeq: heun2")),
+    ("heun3", ("flow_matching: heun3",)),
+    ("rk4", ("torchdiffeq: rk4",)),
+    ("adams", ("azula: vAB2", "k-diffusion: lms")),
+    ("dpm++ 2", ("k-diffusion: dpmpp_2m", "diffusers: DPM++ 2M", "azula: xEAB2", "dpm-solver: DPM++ 2M")),
+    ("unipc", ("diffusers: UniPC 2",)),
+    ("ancestral", ("azula: DDPM", "k-diffusion: euler_ancestral")),
+    ("euler-maruyama", ("azula: Ito", "torchsde: euler")),
+    ("dpm++sde", ("k-diffusion: dpmpp_2m_sde, plain noise",)),
+)  # fmt: skip
+
+
+def _ratios(steps: dict[str, dict[str, float]]) -> list[dict[str, Any]]:
+    """Our time over the fastest like library's, for each shape."""
+    table = []
+    for name, names in PAIRS:
+        line: dict[str, Any] = {"solver": name}
+        for title, times in steps.items():
+            mine = times.get(f"sciflow: {name}")
+            others = {k: times[k] for k in names if k in times}
+            if mine is not None and others:
+                fastest = min(others, key=others.__getitem__)
+                line[title] = round(mine / others[fastest], 3)
+                line[f"{title} beside"] = fastest
+        if len(line) > 1:
+            table.append(line)
+    return table
+
+
+def _components(say: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Time of three components over that of one."""
+    table = []
+    for name, options, path in OURS:
+        if name not in ("euler", "heun", "dpm++"):
+            continue
+        line: dict[str, Any] = {"solver": label(name, options)}
+        for shape in SHAPES[:2]:
+            loops = {str(k): ours(name, options, path, k) for k in (1, 3)}
+            times = in_turns(loops, torch.randn(*shape), STEPS[shape], REPEATS)
+            line[" x ".join(map(str, shape))] = round(times["3"] / times["1"], 2)
+        say(f"three components over one: {json_line(line)}")
+        table.append(line)
+    return table
+
+
+def _noise(say: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Time of stochastic solvers over that of the random numbers that they draw."""
+    table = []
+    for shape in SHAPES:
+        x = torch.randn(*shape)
+
+        def draw(x: Tensor, n: int) -> None:
+            streams = Streams.range(0, 0, len(x))
+            for _ in range(n):
+                streams.normal(x.shape[1:])
+
+        def plain(x: Tensor, n: int) -> None:
+            for _ in range(n):
+                torch.randn_like(x)
+
+        loops: dict[str, Loop] = {"streams": draw, "torch.randn": plain}
+        loops |= {
+            name: ours(name, options, path)
+            for name, options, path in OURS
+            if name in STOCHASTIC and name in solvers.SOLVERS
+        }
+        times = in_turns(loops, x, STEPS[shape], 5 if shape[1] == 2 else 3)
+        line: dict[str, Any] = {"shape": " x ".join(map(str, shape))}
+        line |= {k: round(v / times["streams"], 3) for k, v in times.items()}
+        line["streams, microseconds"] = round(times["streams"], 1)
+        say(f"over the random numbers: {json_line(line)}")
+        table.append(line)
+    return table
+
+
+def dissolved(value: Any) -> Any:
+    """Return a plan with tensors in place of its numbers, so that one compiled step serves all."""
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, float):
+        return torch.tensor(value)
+    if isinstance(value, Mapping):
+        return {k: dissolved(v) for k, v in value.items()}
+    if isinstance(value, (tuple, list)):
+        return tuple(dissolved(v) for v in value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = [f.name for f in dataclasses.fields(value)]
+        return dataclasses.replace(value, **{k: dissolved(getattr(value, k)) for k in names})
+    return value
+
+
+def compiled(
+    name: str, options: dict[str, Any], path: str, backend: Any, shape: tuple[int, int]
+) -> Callable[[Tensor, int], Tensor]:
+    """A run whose steps, network included, are compiled."""
+    kind = "velocity" if path == "linear" else "data"
+    system = System({"x": Component(Euclidean(), paths.make(path, (), {}), kind)})
+    solver = solvers.make({"name": name, **options})
+
+    def predict(state: State, t: Any) -> Any:
+        times = torch.as_tensor(t, dtype=torch.float32).expand(shape[0])
+        return system.predict(lambda state, t: {"x": half(state["x"])}, state, times)
+
+    def body(x: Tensor, step: Any, carry: Any, streams: Streams) -> tuple[Tensor, Any]:
+        state, carry = solver.step(system, predict, State({"x": x}), step, carry, streams)
+        return state["x"], carry
+
+    fast = torch.compile(body, backend=backend, dynamic=False)
+    plans: dict[int, list[Any]] = {}
+
+    def loop(x: Tensor, steps: int) -> Tensor:
+        if steps not in plans:
+            plan = solver.plan(system, grids.Uniform().knots(steps, system))
+            plans[steps] = [
+                dataclasses.replace(
+                    s, t=torch.tensor(s.t), now={}, then={}, extra=dissolved(s.extra)
+                )
+                for s in plan
+            ]
+        carry, streams = solver.start(), Streams.range(0, 0, len(x))
+        with torch.no_grad():
+            for step in plans[steps]:
+                x, carry = fast(x, step, carry, streams)
+        return x
+
+    return loop
+
+
+def _compiled(say: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Graphs of a trajectory, and what compiling gains."""
+    table: list[dict[str, Any]] = []
+    for name, options, path in OURS:
+        if name not in solvers.SOLVERS:
+            continue
+        torch._dynamo.reset()
+        graphs: list[int] = []
+
+        def count(module: Any, inputs: Any, graphs: list[int] = graphs) -> Any:
+            graphs.append(len(inputs))
+            return module.forward
+
+        line: dict[str, Any] = {"solver": label(name, options)}
+        shape = (16, 2)
+        try:
+            loop = compiled(name, options, path, count, shape)
+            for steps in (8, 12):
+                loop(torch.randn(*shape), steps)
+                line[f"graphs after {steps} steps"] = len(graphs)
+        except Exception as error:
+            line["error"] = f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"
+        say(f"compiled: {json_line(line)}")
+        table.append(line)
+    torch._dynamo.reset()
+    shape, steps = (10_000, 64), 10
+    loops = {
+        "eager": ours("heun", {}, "linear"),
+        "compiled": compiled("heun", {}, "linear", "inductor", shape),
+    }
+    times = in_turns(loops, torch.randn(*shape), steps, 4)
+    if len(times) == 2:
+        gain = {"solver": "heun, 10000 x 64", "gain": round(times["eager"] / times["compiled"], 2)}
+        say(f"compiled: {json_line(gain)}")
+        table.append(gain)
+    return table
