@@ -5,7 +5,7 @@ The same labels are shown to a system in one of three forms:
 | form | atoms | bonds | for |
 |---|---|---|---|
 | labels | int64 ``[B, N]`` | int64 ``[B, P]`` | jump paths |
-| one-hot | ``[B, N, K]`` | ``[B, P, 4]`` | Gaussian paths, classes predicted by logits |
+| one-hot | ``[B, N, K]`` | ``[B, P, 4]`` | Gaussian paths and beliefs, classes predicted by logits |
 | adjacency | ``[B, N, K]`` | ``[B, N, N]``, the bond order as a number | Gaussian paths under GDSS's networks |
 
 with P the unordered pairs in the order of `sciflow.spaces.pair_index`.
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from sciflow import paths
 from sciflow.errors import expected
-from sciflow.spaces import Categorical, Euclidean, Symmetric, pair_index
+from sciflow.spaces import Categorical, Euclidean, Simplex, Space, Symmetric, pair_index
 from sciflow.state import State
 from sciflow.system import Component, System
 
@@ -125,7 +125,7 @@ class Process:
         path, weight = self._path(name), 1.0 if name == "atoms" else self.bond_weight
         if self.form == "adjacency":
             space = Euclidean() if name == "atoms" else Symmetric()
-            if isinstance(path, paths.Cosine | paths.Linear):
+            if path.continuous and getattr(path.at(0.0), "a", 0.0) == 0:
                 # No signal at t = 0: there the noise says nothing of the data, but the velocity does.
                 return Component(space, path, "velocity", weight)
             # GDSS: the network is the score for VE and the noise for VP; the loss is in units of noise for both.
@@ -133,7 +133,9 @@ class Process:
             return Component(space, path, kind, weight, measure="noise")
         frequencies = self._frequencies(name)
         marginal = frequencies if self.precondition else None
-        space = Categorical(len(frequencies)) if self.form == "labels" else Euclidean()
+        space: Space = Categorical(len(frequencies)) if self.form == "labels" else Euclidean()
+        if self.form == "one-hot" and path.misfit(space):
+            space = Simplex(len(frequencies))  # beliefs about labels
         return Component(space, path, "logits", weight, marginal=marginal)
 
     def shapes(self, nodes: int) -> dict[str, tuple[int, ...]]:
