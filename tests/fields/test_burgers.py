@@ -129,6 +129,18 @@ def test_gradients_flow_to_the_force_and_both_paths_agree() -> None:
     assert float((ends[0] - ends[1]) / 2) == pytest.approx(float((slope * step).sum()), rel=1e-5)
 
 
+def test_a_feedback_steers_and_its_force_gives_the_same_trajectory() -> None:
+    equation = Burgers(16, 8, 4.0, resolution=64, viscosity=0.05)
+    drawn = equation.draw(Streams.range(0, 0, 3), DOUBLE)
+    target = 0.5 * (math.pi * equation.coordinates()["x"]).sin()
+    free_end = free(equation, drawn["u0"])[:, -1]
+    out = equation.steer(drawn["u0"], lambda k, u: 2.0 * (target - u))
+    again = equation.solve({"u0": drawn["u0"], "f": out["f"]})["u"]
+    assert torch.allclose(again, out["u"], atol=1e-12)
+    misses = [(end - target).square().mean() for end in (out["u"][:, -1], free_end)]
+    assert misses[0] < 0.2 * misses[1]
+
+
 def test_coarse_controls_are_what_was_simulated() -> None:
     """The force of a trajectory, taken from the saved grid, gives the trajectory again."""
     equation = Burgers(32, 4, 1.0, resolution=128)

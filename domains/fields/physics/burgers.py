@@ -18,12 +18,13 @@ Ketcheson, Shu, Strong stability preserving Runge-Kutta and multistep time discr
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from sciflow.errors import SciflowError, expected, unknown
 from sciflow.streams import Streams
@@ -142,23 +143,48 @@ class Burgers(Equation):
         Raises:
             SciflowError: A shape is wrong, or a speed leaves the range of the time step or of the grid.
         """
+        f = self._take(given, "f", self.frames, None)
+        return {"u": self._march(given, lambda k, u: f[:, k])[0]}
+
+    def steer(self, u0: Tensor, policy: Callable[[int, Tensor], Tensor]) -> dict[str, Tensor]:
+        """Solve under a feedback: the force of each interval follows from the state at its start.
+
+        Args:
+            u0: Initial state ``[B, points or more]``.
+            policy: Number of the interval and state ``[B, points]`` to force ``[B, points or more]``.
+
+        Returns:
+            ``u`` ``[B, frames + 1, points]`` and ``f`` ``[B, frames, ...]``.
+
+        Raises:
+            SciflowError: As `solve`.
+        """
+        u, forces = self._march({"u0": u0}, policy)
+        return {"u": u, "f": torch.stack(forces, dim=1)}
+
+    def _march(
+        self, given: Mapping[str, Tensor], policy: Callable[[int, Tensor], Tensor]
+    ) -> tuple[Tensor, list[Tensor]]:
         periodic = self.boundary == "periodic"
         u = refine(self._take(given, "u0", None), self.resolution, periodic)
-        f = refine(self._take(given, "f", self.frames, None), self.resolution, periodic)
         count = u.shape[0]
         spare = -count % _LANES
-        if spare:
-            u = torch.cat((u, u.new_zeros(spare, *u.shape[1:])))
-            f = torch.cat((f, f.new_zeros(spare, *f.shape[1:])))
         # Cells first: then neighbours are shifts of one contiguous array.
-        u, f = u.mT.contiguous(), f.permute(1, 2, 0)
-        saved = [u]
+        u = _padded(u, spare).mT.contiguous()
+        saved, forces = [u], []
         for k in range(self.frames):
-            u = self._advance(u, f[k].contiguous())
+            force = policy(k, coarsen(u.mT[:count], self.points))
+            forces.append(force)
+            fine = _padded(refine(force, self.resolution, periodic), spare).mT.contiguous()
+            if torch.is_grad_enabled() and (u.requires_grad or fine.requires_grad):
+                # Thousands of steps: the backward pass solves each interval again instead of keeping them all.
+                u = checkpoint(self._advance, u, fine, use_reentrant=False)
+            else:
+                u = self._advance(u, fine)
             self._check(u, (k + 1) * self.horizon / self.frames)
             saved.append(u)
         out = torch.stack(saved).permute(2, 0, 1)[:count]
-        return {"u": coarsen(out, self.points)}
+        return coarsen(out, self.points), forces
 
     def _advance(self, u: Tensor, f: Tensor) -> Tensor:
         """One saved interval: u and f are ``[resolution, B]``."""
@@ -221,6 +247,13 @@ class Burgers(Equation):
                 f"{_PECLET * self.viscosity / dx:.3g} on {self.resolution} cells (shocks are narrower than a cell); "
                 f"use a resolution of at least {cells}"
             )
+
+
+def _padded(values: Tensor, spare: int) -> Tensor:
+    """Add rows of zeros to the batch."""
+    if not spare:
+        return values
+    return torch.cat((values, values.new_zeros(spare, *values.shape[1:])))
 
 
 def _bell(x: Tensor, centre: Tensor, width: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ the four nearest centres (one-sided at walls), which is fourth order.
 
 from __future__ import annotations
 
+import itertools
 from functools import lru_cache
 
 import torch
@@ -32,23 +33,25 @@ def refine(values: Tensor, count: int, periodic: bool = False) -> Tensor:
     """Return values at the centres of a finer (or another) grid ``[..., n] -> [..., count]``, by cubics."""
     if values.shape[-1] == count:
         return values
-    matrix = _cubic(values.shape[-1], count, periodic)
-    return values @ matrix.to(values).mT
+    nodes, weights = _cubic(values.shape[-1], count, periodic)
+    # A sum of shifted copies, not a matrix product: that may sum in another order for another batch.
+    parts = (
+        values.index_select(-1, node.to(values.device)) * weight.to(values)
+        for node, weight in zip(nodes, weights, strict=True)
+    )
+    return sum(parts, start=values.new_zeros(()))
 
 
 @lru_cache(maxsize=64)
-def _cubic(coarse: int, fine: int, periodic: bool) -> Tensor:
+def _cubic(coarse: int, fine: int, periodic: bool) -> tuple[Tensor, Tensor]:
+    """Four coarse cells for each fine one, and their weights: ``[4, fine]`` both."""
     points = min(4, coarse)
     place = centres(fine, coarse) - 0.5  # in units of coarse cells, 0 at the first centre
     first = place.floor().long() - (points - 1) // 2
     if not periodic:
         first = first.clamp(0, coarse - points)
-    nodes = first[:, None] + torch.arange(points)
-    matrix = torch.zeros(fine, coarse, dtype=torch.float64)
-    for j in range(points):
-        weight = torch.ones(fine, dtype=torch.float64)
-        for k in range(points):
-            if k != j:
-                weight = weight * (place - nodes[:, k]) / (nodes[:, j] - nodes[:, k])
-        matrix.scatter_add_(1, (nodes[:, j] % coarse)[:, None], weight[:, None])
-    return matrix
+    nodes = first + torch.arange(points)[:, None]
+    weights = torch.ones(points, fine, dtype=torch.float64)
+    for j, k in itertools.permutations(range(points), 2):
+        weights[j] *= (place - nodes[k]) / (nodes[j] - nodes[k])
+    return nodes % coarse, weights
