@@ -184,7 +184,8 @@ class _Drawing(Wrapper):
         known = remembering(predict, start.state, step.t, start.ends)
         state, inner = self.inner.step(system, known, start.state, step, start.inner, own)
         ends = {name: Ends(e.x1, e.x0, e.z) for name, e in predict(state, step.s).items()}
-        return _Draw(state, inner, ends, judge(self.hook.reward, clean(system, state, ends)))
+        samples = clean(system, state, ends, step.s, own)
+        return _Draw(state, inner, ends, judge(self.hook.reward, samples))
 
 
 @dataclass(frozen=True)
@@ -241,11 +242,11 @@ class _Forced(_Drawing):
         device = start.state.device
         left = torch.zeros(count, dtype=torch.int64, device=device) if budget is None else budget
         left = left + self.hook.quota - 1
-        best = self.draw(system, predict, start, step, 0, streams)
         bar = start.reward
         if bar is None:
             assert start.ends is not None
-            bar = judge(self.hook.reward, clean(system, start.state, start.ends))
+            bar = judge(self.hook.reward, clean(system, start.state, start.ends, step.t, streams))
+        best = self.draw(system, predict, start, step, 0, streams)
         attempt = 0
         while True:
             assert best.reward is not None

@@ -143,7 +143,9 @@ class _Resampling(Wrapper):
         weights, potential = carry.weights, carry.potential
         if hook.threshold > 0 and hook.low <= step.t:
             ends = predict(state, step.t)
-            weights, potential = self._weigh(clean(system, state, ends), weights, potential)
+            weights, potential = self._weigh(
+                clean(system, state, ends, step.t, streams), weights, potential
+            )
             index, weights = self._choose(weights, streams, step.t, hook.threshold)
             state, potential = state.select(index), potential[index]
             inner, ends = select((inner, dict(ends)), index, count)

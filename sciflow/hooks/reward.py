@@ -10,17 +10,34 @@ from torch import Tensor
 from ..errors import SciflowError, expected
 from ..paths.base import Ends
 from ..state import State
+from ..streams import Streams
 from ..system import System
 
 Reward = Callable[[State], Tensor | Sequence[float]]
 """From clean samples to one number each; it need not be differentiable, and may decode them to objects first."""
 
 
-def clean(system: System, state: State, ends: Mapping[str, Ends]) -> State:
-    """Return the believed data as clean samples: points of their spaces, labels the most likely ones."""
-    return state.replace(
-        **{name: c.clean(ends[name], state.mask(name)) for name, c in system.items()}
-    )
+def clean(
+    system: System, state: State, ends: Mapping[str, Ends], t: float, streams: Streams
+) -> State:
+    """Return the believed data as clean samples: points of their spaces, and labels drawn from their probabilities.
+
+    Args:
+        system: The system.
+        state: State at `t`.
+        ends: Believed ends there.
+        t: Time.
+        streams: Random streams of the batch; labels have streams of their own.
+    """
+    own = Streams(streams.seed, streams.index, f"{streams.purpose} belief {t!r}")
+    fields = {}
+    for name, component in system.items():
+        end, mask = ends[name], state.mask(name)
+        if component.path.continuous:
+            fields[name] = component.clean(end, mask)
+        else:
+            fields[name] = component.space.project(own.categorical(end.x1), mask)
+    return state.replace(**fields)
 
 
 def judge(reward: Reward, samples: State) -> Tensor:
