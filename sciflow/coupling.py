@@ -218,14 +218,18 @@ def _draw(system: System, clean: State, streams: Streams) -> dict[str, Tensor]:
 
 def _squared(space: Space, x1: Tensor, x0: Tensor, mask: Tensor | None) -> Tensor:
     """Squared distance of each x1 to each x0 in the space, over what is real in x1; float64 ``[B, B]``."""
+    half = 0.5 if isinstance(space, Symmetric) else 1.0
+    if not isinstance(space, Torus):
+        real = torch.ones_like(x1) if mask is None else expand(mask, x1).to(x1.dtype).expand_as(x1)
+        a, b, m = (x.reshape(len(x), -1).double() for x in (x1 * real, x0, real))
+        return half * (a.square().sum(1, keepdim=True) - 2 * a @ b.T + m @ b.square().T)
     rows = []
     for i in range(x1.shape[0]):
         off = space.difference(x1[i : i + 1], x0).double()
         if mask is not None:
             off = off * expand(mask[i : i + 1], off)
         rows.append(off.square().flatten(1).sum(1))
-    half = 0.5 if isinstance(space, Symmetric) else 1.0
-    return half * torch.stack(rows)
+    return torch.stack(rows)
 
 
 def _by_group(cost: Tensor, groups: Tensor) -> Tensor:
