@@ -11,8 +11,9 @@ from torch import Tensor
 
 from sciflow import Component, SciflowError, State, Streams, System
 from sciflow.grids import Uniform
-from sciflow.paths import EDM, PFGM, make
+from sciflow.paths import EDM, PFGM, Ends, make
 from sciflow.paths.poisson import chi_square
+from sciflow.prediction import combine
 from sciflow.sampling import sample
 from sciflow.solvers import make as make_solver
 from sciflow.spaces import Euclidean, Symmetric, Torus
@@ -77,6 +78,19 @@ def test_the_guess_goes_to_that_of_edm_as_one_over_d() -> None:
     assert off[0] < 0.05 and off[1] / off[0] < 1 / 20 and off[2] / off[1] < 1 / 15
 
 
+def test_the_guess_belongs_to_the_noise_that_is_drawn() -> None:
+    """What is left of x_1 after the guess is orthogonal to functions of x: both use one law."""
+    count, D = 20000, 4.0
+    path = PFGM(0.01, 5.0, D=D)
+    t = torch.full((count,), 0.5, dtype=F64)
+    x1 = LAW.draw(Streams.range(0, 0, count))
+    x, _ = path.corrupt(Euclidean(), x1, t, Streams.range(1, 0, count), None)
+    rest = x1 - guess(D, LAW, float(path.at(0.5).s), x)
+    for f in (x.tanh(), torch.cos(3 * x), torch.sin(2 * x.flip(1))):
+        product = rest * f
+        assert (product.mean(0).abs() < 4 * product.std(0) / math.sqrt(count)).all()
+
+
 @pytest.mark.parametrize("D", [8.0, 1e6])
 @pytest.mark.parametrize("name", ["heun", "dpm++2m"])
 def test_the_flow_ends_in_the_data(name: str, D: float) -> None:
@@ -87,9 +101,6 @@ def test_the_flow_ends_in_the_data(name: str, D: float) -> None:
         c = path.at(float(t[0]))
         x = state["x"]
         x1 = guess(D, LAW, float(c.s), x, 60)
-        from sciflow.paths import Ends
-        from sciflow.prediction import combine
-
         return {"x": combine("edm", c, Ends(x1, (x - x1) / c.s))}
 
     end = sample(
