@@ -2,6 +2,7 @@
 
     SCIFLOW_DATA=... python benchmarks/fields.py weather
     python benchmarks/fields.py burgers
+    python benchmarks/fields.py control
 
 `weather` writes ``results/fields_weather.json``: ERA-Interim (train 2000-2007, test 2009-2010) and hourly ERA5 t2m
 (train 1 to 21 March 2019, test 25 to 31 March), areas as weights, every start of the test period. CRPS of the
@@ -10,6 +11,7 @@ drawn from it. ERA-Interim's forecast is the published one (80 components of the
 record the number of components, and whether the end or the change is regressed, are chosen on the validation days, and
 the deviations are calibrated there.
 `burgers` writes ``results/fields_burgers_linear.json``: kernel ridge regression from start and force to the trajectory.
+`control` writes ``results/fields_control.json``: WDNO's objective J without control and under proportional feedback.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ import torch
 from record import write
 from torch import Tensor
 
-from sciflow.domains.fields import dataset, metrics, scores
+from sciflow.domains.fields import control, dataset, metrics, scores
 from sciflow.domains.fields.baselines import Climatology, Forecast, LinearGaussian
 from sciflow.domains.fields.physics import Burgers
 from sciflow.streams import Streams
@@ -197,9 +199,30 @@ def burgers(count: int = 2000, held: int = 100) -> None:
     )
 
 
+def steering(count: int = 50) -> None:
+    """Controllers of Burgers that need no learning; gains chosen on other tasks."""
+    equation = Burgers()
+    task = control.tasks(equation, 1, count)
+    results: dict[str, Any] = {}
+    for effort in (0.0, 0.01):
+        idle = control.judge(equation, task, torch.zeros(count, 32, 64), effort)
+        gain, _ = control.best_gain(
+            equation, control.tasks(equation, 2, count), (0.1, 0.2, 0.5, 1.0, 2.0, 4.0), effort
+        )
+        fed = control.proportional(equation, task, gain, effort)
+        results[f"effort {effort:g}"] = {
+            "uncontrolled": float(idle.objective.mean()),
+            "proportional": float(fed.objective.mean()),
+            "gain": gain,
+        }
+        print(effort, results[f"effort {effort:g}"], flush=True)
+    data = {"equation": equation.config(), "tasks": count}
+    write("fields_control", seeds=[1, 2], data=data, results=results)
+
+
 def main() -> None:
     """Run the tables named."""
-    tables = {"weather": weather, "burgers": burgers}
+    tables = {"weather": weather, "burgers": burgers, "control": steering}
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("table", choices=list(tables))
     arguments = parser.parse_args()
