@@ -32,6 +32,7 @@ from sciflow.solvers import (
     DPMSolverPP2M,
     EulerMaruyama,
     Heun,
+    Midpoint,
     Renewal,
     Solver,
 )
@@ -282,6 +283,43 @@ def on_the_circle(path: VonMisesBayes) -> Network:
     return network
 
 
+@pytest.mark.parametrize("space_and_path", FLOWS[1:2], ids=["eased"])
+def test_midpoint_has_order_two_on_the_eased_flow(
+    space_and_path: tuple[Space, AdditiveBayes],
+) -> None:
+    """Two narrow modes under their exact posterior mean, against many steps of the same method."""
+    space, path = space_and_path
+    system = System({"x": Component(space, path)})
+    means, spread = torch.tensor([1.0, -0.8], dtype=F64), 0.3
+
+    def network(state: State, t: Tensor) -> dict[str, Tensor]:
+        c = path.coefficients(t)
+        a, s = (torch.as_tensor(v)[:, None] for v in (c.a, c.s))
+        v = (a * spread) ** 2 + s**2
+        off = state["x"] - a * means
+        p = (-(off**2) / (2 * v) + torch.tensor([0.6, 0.4], dtype=F64).log()).softmax(-1)
+        return {"x": (p * (means + a * spread**2 * off / v)).sum(-1, keepdim=True)}
+
+    def end(steps: int) -> Tensor:
+        start = State({"x": torch.linspace(-2, 2, 9, dtype=F64)[:, None]})
+        frame, streams = Frame({"x": (1,)}), Streams.range(0, 0, 9)
+        return sample(
+            system,
+            network,
+            frame,
+            streams,
+            solver=Midpoint(),
+            grid=Uniform(),
+            steps=steps,
+            start=start,
+            dtype=F64,
+        )["x"]
+
+    exact = end(160)
+    coarse, fine = ((end(n) - exact).norm() for n in (20, 40))
+    assert math.log2(float(coarse / fine)) > 1.7
+
+
 def shares(path: VonMisesBayes, solver: Solver, steps: int, count: int = 3000) -> Tensor:
     out = sample(
         System({"x": Component(Circle(), path)}),
@@ -433,6 +471,8 @@ def test_errors_name_the_remedy() -> None:
         Heun().check(System({"x": Component(Euclidean(), GaussianBayes())}))
     with pytest.raises(SciflowError, match="set form = 'whitened', or"):
         Heun().check(System({"x": Component(Simplex(4), CategoricalBayes(4), "logits")}))
+    with pytest.raises(SciflowError, match="set form = 'whitened', or"):
+        Heun().check(System({"x": Component(Euclidean(), GaussianBayes(ease=0.05))}))
     with pytest.raises(SciflowError, match="rate"):
         Renewal(rate=-1.0)
     with pytest.raises(SciflowError, match="sigma_1"):

@@ -22,8 +22,8 @@ of a sampler ends in the believed data instead, so that `at` says a = 1 and s = 
 
 Ordinary differential equations ask for two things. Where b grows like t at t = 0, its root has no slope there and the
 velocity no bound: with ``ease`` e > 0 the schedule is that of t^2 (1 + e) / (t + e) instead of t, which differs for
-times below e and lets sqrt(b) start straight. And they end in the last belief itself, which in natural form is not of
-the size of the data: the other forms are theirs.
+times below e and lets sqrt(b) start straight. And a state that starts from zero has a velocity like x / t there, which
+costs every method its order: the whitened form is theirs.
 
 Reference: Graves, Srivastava, Atkinson, Gomez, Bayesian flow networks, arXiv:2308.07037, sections 3 to 6; Xue et al.,
 Unifying Bayesian flow networks and diffusion models through stochastic differential equations, arXiv:2404.15766.
@@ -117,15 +117,15 @@ class AdditiveBayes(GaussianPath):
         reason = super().lacks(space, need)
         if reason or need != "velocity":
             return reason
-        remedies = [] if self.form != "natural" else ["form = 'whitened'"]
+        remedies = [] if self.form == "whitened" else ["form = 'whitened'"]
         remedies += [] if self.straight else ["ease = 0.05"]
         if not remedies:
             return ""
         why = (
-            "its velocity is unbounded at t = 0, where its belief grows like sqrt(t) from nothing"
+            "its state starts from zero, with a velocity like x / t"
+            if self.straight
+            else "its belief grows like sqrt(t) from nothing, with an unbounded velocity"
         )
-        if self.straight:
-            why = "in natural form its velocity leads to b(1) times the data"
         return f"{why}; set {' and '.join(remedies)}, or take an exponential or stochastic solver"
 
     def natural(self, x_t: Tensor, t: Tensor) -> Tensor:
