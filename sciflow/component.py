@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from .errors import SciflowError, expected, unknown
 from .paths import weighting
 from .paths.base import Ends, Path
 from .paths.gaussian import GaussianPath
-from .prediction import KINDS, Unresolved, combine, error_scale, inverse, resolve
+from .prediction import KINDS, combine, error_scale, inverse, resolve
 from .shapes import expand
 from .spaces import Space
 from .streams import Streams
@@ -49,8 +49,15 @@ class Component:
     marginal: tuple[float, ...] | None = None
     centre: float | str = 0.0
     source: str = ""
+    plain: bool = field(default=True, init=False, repr=False, compare=False)
+    """Whether state and prediction give the ends by two weights each: no classes, no lifting, no centre."""
 
     def __post_init__(self) -> None:
+        lifted = self.kind == "data" and type(self.space).lift is not Space.lift
+        linear = self.kind != "logits" and not lifted
+        object.__setattr__(
+            self, "plain", linear and not isinstance(self.centre, str) and not self.centre
+        )
         if self.kind not in KINDS:
             raise unknown("prediction kind", self.kind, KINDS)
         misfit = self.path.misfit(self.space)
@@ -78,7 +85,6 @@ class Component:
         x_t: Tensor,
         t: Tensor,
         centre: Tensor | float = 0.0,
-        weights: tuple[float, float, float, float] | None = None,
     ) -> Ends:
         """Return the believed ends.
 
@@ -87,7 +93,6 @@ class Component:
             x_t: State ``[B, ...]``.
             t: Times ``[B]``.
             centre: Value of `centre` (see `System.centre`).
-            weights: What `System.weights` gives for the one time that all samples are at.
         """
         kind = self.kind
         if kind == "logits":
@@ -97,8 +102,6 @@ class Component:
         if not isinstance(self.path, GaussianPath):
             return self.path.believe(kind, prediction, x_t, t)
         if _nowhere(centre):
-            if weights is not None:
-                return Unresolved(x_t, prediction, weights)
             return resolve(kind, self.path.coefficients(t), prediction, x_t)
         off = prediction - centre if kind == "data" else prediction
         ends = resolve(kind, self.path.coefficients(t), off, x_t - centre)

@@ -128,8 +128,8 @@ class Unresolved(Ends):
     def __init__(
         self, x_t: Tensor, prediction: Tensor, weights: tuple[float, float, float, float]
     ) -> None:
-        # Past the lock of the frozen class.
-        self.__dict__.update(x_t=x_t, prediction=prediction, weights=weights)
+        own = self.__dict__  # past the lock of the frozen class
+        own["x_t"], own["prediction"], own["weights"] = x_t, prediction, weights
 
     @property
     def x1(self) -> Tensor:  # type: ignore[override]
@@ -150,8 +150,9 @@ class Unresolved(Ends):
 
     def fold(self, x1: float, x0: float) -> tuple[float, float]:
         """Return the weights of `x_t` and `prediction` in ``x1 E[x_1] + x0 E[x_0]``."""
-        of_state = (x1 * self.weights[0], x0 * self.weights[2])
-        sum_ = of_state[0] + of_state[1]
-        if abs(sum_) < 1e-15 * (abs(of_state[0]) + abs(of_state[1])):
-            sum_ = 0.0  # what rounding leaves of two weights that cancel, as for a velocity
-        return sum_, x1 * self.weights[1] + x0 * self.weights[3]
+        state_1, prediction_1, state_0, prediction_0 = self.weights
+        of_1, of_0 = x1 * state_1, x0 * state_0
+        of_state = of_1 + of_0
+        if -1e-9 < of_state < 1e-9 and abs(of_state) < 1e-15 * (abs(of_1) + abs(of_0)):
+            of_state = 0.0  # what rounding leaves of two weights that cancel, as for a velocity
+        return of_state, x1 * prediction_1 + x0 * prediction_0

@@ -14,7 +14,7 @@ from .paths.base import Ends
 from .solvers.base import Predict, Solver
 from .state import Frame, State
 from .streams import Streams
-from .system import Network, System
+from .system import Moment, Network, System
 
 _LOOK = 16
 """Knots between two looks for numbers that are none; on a device that computes aside, only the end is looked at."""
@@ -61,22 +61,26 @@ def sample(
         frame, start, streams = hook.open(frame, start, streams)
         solver = hook.solver(solver)
     solver.check(system)
-    plan = solver.plan(system, grid.knots(steps, system))
+    plan = system.plan(solver, grid.knots(steps, system))
     if solver.own_times:
         _refuse_own_times(solver, hooks)
     wraps = [hook.network for hook in hooks if type(hook).network is not Hook.network]
 
     below_one = 1 - torch.finfo(dtype).eps / 2
 
-    def believe(state: State, t: float) -> Mapping[str, Ends]:
+    def believe(state: State, t: float | torch.Tensor | Moment) -> Mapping[str, Ends]:
         # A knot just below 1 must not be rounded to 1, where no noise is left to resolve.
-        if isinstance(t, torch.Tensor):
-            return system.predict(network, state, t.clamp(max=below_one).to(dtype))
         wrapped = network
         for wrap in wraps:
-            wrapped = wrap(wrapped, t)
+            wrapped = wrap(wrapped, t)  # type: ignore[arg-type]
+        if isinstance(t, Moment):
+            return system.predict(wrapped, state, t.t.expand(state.batch_size), t)
+        if isinstance(t, torch.Tensor):  # one time per sample
+            times = t.to(state.first.device).clamp(max=below_one).to(dtype)
+            return system.predict(wrapped, state, times)
         shown = below_one if below_one < t < 1 else t
-        times = torch.full((state.batch_size,), shown, dtype=dtype, device=state.device)
+        x = state.first
+        times = torch.full((x.shape[0],), shown, dtype=dtype, device=x.device)
         return system.predict(wrapped, state, times, t)
 
     predict: Predict = believe
@@ -89,9 +93,10 @@ def sample(
         if state is None:
             state = system.prior(frame.shapes, streams, frame.masks, frame.condition, dtype)
         carry = solver.start()
+        changing = [hook for hook in hooks if type(hook).state is not Hook.state]
         for number in range(len(plan) + 1):
             t = 0.0 if number == 0 else plan[number - 1].s
-            for hook in hooks:
+            for hook in changing:
                 state = hook.state(system, state, t, streams)
             if record is not None:
                 record(t, state)

@@ -8,7 +8,7 @@ A network is any callable ``network(state, t) -> mapping from component name to 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, ItemsView, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch import Tensor
 from .component import Component
 from .errors import expected, unknown
 from .paths.base import Ends
+from .prediction import Unresolved
 from .shapes import expand
 from .state import State
 from .streams import Streams
@@ -27,6 +28,25 @@ Network = Callable[[State, Tensor], Mapping[str, Tensor]]
 
 _REMEMBERED = 4096
 """Number of times of which a system remembers the coefficients."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A time as a compiled step knows it: nothing in it is a Python number, which a graph would be made for.
+
+    Args:
+        t: The time, without dimensions.
+        weights: What `System.weights` gives there, in tensors without dimensions.
+    """
+
+    t: Tensor
+    weights: Mapping[str, Any]
+
+
+_PLANS = 16
+"""Number of plans that a system remembers."""
+
+_NO_WEIGHTS: dict[str, tuple[float, float, float, float] | None] = {}
 
 
 @dataclass(frozen=True)
@@ -75,6 +95,7 @@ class System(Mapping[str, Component]):
             raise unknown("reduction", reduction, ("element", "sample"))
         self._components = dict(components)
         self.reduction = reduction
+        self._plans: dict[Any, list[Any]] = {}
         self._at: dict[float, dict[str, Any]] = {}
         self._weights: dict[float, dict[str, tuple[float, float, float, float] | None]] = {}
 
@@ -86,6 +107,10 @@ class System(Mapping[str, Component]):
 
     def __len__(self) -> int:
         return len(self._components)
+
+    def items(self) -> ItemsView[str, Component]:
+        """Names and components; faster than what `Mapping` makes of `__getitem__`."""
+        return self._components.items()
 
     def __repr__(self) -> str:
         return f"System({self._components!r}, reduction={self.reduction!r})"
@@ -129,7 +154,7 @@ class System(Mapping[str, Component]):
         Raises:
             SciflowError: The state lacks the condition that the component names.
         """
-        centre = self[name].centre
+        centre = self._components[name].centre
         if isinstance(centre, str):
             return _condition(f"centre of component {name!r}", centre, state)
         return float(centre)
@@ -191,8 +216,20 @@ class System(Mapping[str, Component]):
             self._weights[t] = {name: c.weights(self.at(t)[name]) for name, c in self.items()}
         return self._weights[t]
 
+    def plan(self, planner: Any, knots: Sequence[float]) -> list[Any]:
+        """Return ``planner.plan(system, knots)``, computed once for each planner (a solver) and sequence of knots."""
+        key = (planner, tuple(knots))
+        try:
+            if key in self._plans:
+                return self._plans[key]
+        except TypeError:  # a planner without a hash is not remembered
+            return planner.plan(self, knots)
+        if len(self._plans) >= _PLANS:
+            self._plans.clear()
+        return self._plans.setdefault(key, planner.plan(self, knots))
+
     def predict(
-        self, network: Network, state: State, t: Tensor, at: float | None = None
+        self, network: Network, state: State, t: Tensor, at: float | Moment | None = None
     ) -> dict[str, Ends]:
         """Call the network once and return the believed ends of every component.
 
@@ -200,14 +237,26 @@ class System(Mapping[str, Component]):
             network: The network.
             state: State at `t`.
             t: Times ``[B]``.
-            at: The time of all samples, where it is one and known to the host: saves the coefficients per sample.
+            at: The time of all samples, where it is one: a number, or in a compiled step a `Moment`.
+                Saves the coefficients per sample.
         """
         output = network(state, t)
-        weights = {} if at is None else self.weights(at)
-        return {
-            name: c.ends(output[name], state[name], t, self.centre(name, state), weights.get(name))
-            for name, c in self.items()
-        }
+        weights = _NO_WEIGHTS
+        if isinstance(at, Moment):
+            weights = at.weights
+        elif at is not None:
+            weights = self._weights.get(at) or self.weights(at)
+        ends: dict[str, Ends] = {}
+        for name, c in self._components.items():
+            own = weights.get(name)
+            if own is None or not c.plain:
+                ends[name] = c.ends(output[name], state[name], t, self.centre(name, state))
+            elif isinstance(at, Moment):
+                x, p = state[name], output[name]
+                ends[name] = Ends(x * own[0] + p * own[1], x * own[2] + p * own[3])
+            else:
+                ends[name] = Unresolved(state[name], output[name], own)
+        return ends
 
     def loss(
         self,

@@ -11,7 +11,7 @@ are never formed: their weights are folded into those of the state and of the ne
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -46,11 +46,11 @@ class Affine:
     noise: float = 0.0
     z: float = 0.0
     centre: float | None = None
+    ends: tuple[tuple[float, float, float], ...] = field(init=False, repr=False, compare=False)
+    """Weights of x_1, x_0 and z of each belief (see `Blend`)."""
 
-    @property
-    def ends(self) -> tuple[tuple[float, float, float], ...]:
-        """Weights of x_1, x_0 and z of each belief (see `Blend`)."""
-        return ((self.x1, self.x0, self.z),)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ends", ((self.x1, self.x0, self.z),))
 
 
 @dataclass(frozen=True)
@@ -137,10 +137,36 @@ def blend(
     """
     fields = {}
     for name, component in system.items():
+        x, w, mask = state[name], weights[name], state.masks.get(name)
         ends = [belief[name] for belief in beliefs]
-        mask, centre = state.mask(name), system.centre(name, state)
-        fields[name] = _apply(component, state[name], ends, weights[name], streams, mask, centre)
+        if component.plain and len(ends) == 1 and type(ends[0]) is Unresolved and not w.noise:
+            fields[name] = _fused(component.space, x, ends[0], w, mask)
+            continue
+        centre = system.centre(name, state)
+        fields[name] = _apply(component, x, ends, w, streams, mask, centre)
     return state.replace(**fields)
+
+
+def _fused(
+    space: Space, x: Tensor, end: Unresolved, w: Affine | Blend, mask: Tensor | None
+) -> Tensor:
+    """What `_apply` does for one belief that nobody has looked at, without noise or centre: most steps of all."""
+    share = w.ends[0]
+    of_state, of_prediction = end.fold(share[0], share[1])
+    own = w.x
+    if end.x_t is x:
+        own += of_state
+    if own == 1.0:
+        y = x.add(end.prediction, alpha=of_prediction)
+    elif own == 0.0:
+        y = end.prediction * of_prediction
+    elif abs(own + of_prediction - 1.0) < 1e-15:
+        y = torch.lerp(end.prediction, x, own)  # one pass over memory instead of two
+    else:
+        y = (x * own).add_(end.prediction, alpha=of_prediction)
+    if end.x_t is not x and of_state:
+        y.add_(end.x_t, alpha=of_state)
+    return space.project(y, mask)
 
 
 def _apply(
@@ -152,35 +178,33 @@ def _apply(
     mask: Tensor | None,
     centre: Tensor | float,
 ) -> Tensor:
-    space, own, terms = component.space, w.x, []
+    space, own, shares = component.space, w.x, w.ends
     if len(ends) > 1 and type(space).lift is not Space.lift:
         ends = [ends[0], *(component.near(end, ends[0]) for end in ends[1:])]
-    shares = w.ends
-    for end, share in zip(ends, shares, strict=False):
+    terms: list[tuple[Scalar, Tensor | None]] = []
+    for end, (data, noise, latent) in zip(ends, shares, strict=False):
         if type(end) is Unresolved:
-            of_state, of_prediction = end.fold(share[0], share[1])
+            of_state, of_prediction = end.fold(data, noise)
             if end.x_t is x:
-                own = own + of_state
+                own += of_state
             else:
                 terms.append((of_state, end.x_t))
             terms.append((of_prediction, end.prediction))
         else:
-            terms += ((share[0], end.x1), (share[1], end.x0), (share[2], end.z))
+            terms.append((data, end.x1))
+            terms.append((noise, end.x0))
+            terms.append((latent, end.z))
     y = total(x, own, terms)
     if not isinstance(centre, float) or centre:
         weight = w.centre
         if weight is None:
             weight = 1 - w.x - sum(share[0] for share in shares)
         y = y + weight * torch.as_tensor(centre, dtype=y.dtype, device=y.device)
-    if _counts(w.noise):
-        noise = space.noise(x.shape[1:], streams, mask, x.dtype)
-        y = y + noise * w.noise if isinstance(w.noise, Tensor) else y.add_(noise, alpha=w.noise)
+    if isinstance(w.noise, Tensor):
+        y = y + space.noise(x.shape[1:], streams, mask, x.dtype) * w.noise
+    elif w.noise:
+        y.add_(space.noise(x.shape[1:], streams, mask, x.dtype), alpha=w.noise)
     return space.project(y, mask)
-
-
-def _counts(weight: Scalar) -> bool:
-    """Whether a weight is anything but the number zero; a tensor may be anything."""
-    return isinstance(weight, Tensor) or weight != 0.0
 
 
 def total(x: Tensor, own: Scalar, terms: Sequence[tuple[Scalar, Tensor | None]]) -> Tensor:
@@ -191,23 +215,25 @@ def total(x: Tensor, own: Scalar, terms: Sequence[tuple[Scalar, Tensor | None]])
         own: Its weight: a number, or a tensor without dimensions where a step is compiled.
         terms: Further weights and tensors.
     """
-    counting = [(w, v) for w, v in terms if v is not None and _counts(w)]
-    if isinstance(own, Tensor) or any(isinstance(w, Tensor) for w, _ in counting):
-        # Compiled, all of it is one loop.
-        y = x if not isinstance(own, Tensor) and own == 1.0 else x * own
+    counting = [(w, v) for w, v in terms if isinstance(w, Tensor) or (w and v is not None)]
+    if torch.compiler.is_compiling():
+        y = x * own  # one loop is made of all of it
         for w, v in counting:
+            assert v is not None
             y = y + v * w
         return y
-    if not counting:
-        return x * own
-    (w, v), rest = counting[0], counting[1:]
     if own == 1.0:
-        y = x.add(v, alpha=w)
+        y, fresh = x, False
     elif own == 0.0:
-        y = v * w
+        y, fresh = None, False
     else:
+        y, fresh = x * own, True
+    for w, v in counting:
+        assert v is not None
         # The first operation makes a new tensor, the others may then write into it.
-        y = (x * own).add_(v, alpha=w)
-    for w, v in rest:
-        y.add_(v, alpha=w)
-    return y
+        if fresh:
+            y.add_(v, alpha=w)  # type: ignore[union-attr]
+        else:
+            y = v * w if y is None else y.add(v, alpha=w)
+            fresh = True
+    return y if fresh else x * own

@@ -10,13 +10,26 @@ arXiv:2107.03006, equation 3.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+from ..paths.gaussian import Coefficients, GaussianPath
 from ..state import State
 from ..streams import Streams
 from ..system import System
+from .affine import Affine, apply
 from .base import Predict, Solver, Step
+
+
+def _draw(now: Coefficients, then: Coefficients) -> Affine:
+    """Weights of a draw of x_s given x_t and x_1, as `GaussianPath.posterior` makes it."""
+    r = float(now.a) / float(then.a)
+    v = float(now.s) ** 2 - (r * float(then.s)) ** 2
+    noise = math.sqrt(max(v, 0.0)) * float(then.s) / float(now.s)
+    share = 1 / float(now.s) ** 2
+    return Affine(r * float(then.s) ** 2 * share, float(then.a) * v * share, 0.0, noise)
 
 
 @dataclass(frozen=True)
@@ -26,6 +39,19 @@ class Ancestral(Solver):
     order: ClassVar[float] = 1.0
     calls: ClassVar[int] = 1
     needs: ClassVar[str] = "posterior"
+
+    def plan(self, system: System, knots: Sequence[float]) -> list[Step]:
+        """Add the weights of the posterior's draw where it is a sum with noise: on Gaussian paths."""
+        steps = super().plan(system, knots)
+        gaussian = [
+            n for n, c in system.items() if type(c.path).posterior is GaussianPath.posterior
+        ]
+        return [
+            step
+            if step.last
+            else replace(step, extra={n: _draw(step.now[n], step.then[n]) for n in gaussian})
+            for step in steps
+        ]
 
     def step(
         self,
@@ -43,6 +69,10 @@ class Ancestral(Solver):
             mask = state.mask(name)
             if step.last:
                 fields[name] = component.clean(ends[name], mask)
+            elif name in (step.extra or ()):
+                centre = system.centre(name, state)
+                x, end, w = state[name], ends[name], step.extra[name]
+                fields[name] = apply(component, x, end, w, streams, mask, centre)
             else:
                 fields[name] = component.posterior(
                     state[name],

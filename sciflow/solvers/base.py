@@ -19,8 +19,9 @@ from ..state import State
 from ..streams import Streams
 from ..system import Component, System
 
-Predict = Callable[[State, float], Mapping[str, Ends]]
-"""Believed ends of every component, given a state and its time: one network call."""
+Predict = Callable[[State, Any], Mapping[str, Ends]]
+"""Believed ends of every component, given a state and its time (a float, or where a solver has `own_times` a tensor
+``[B]``): one network call."""
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ from ..shapes import expand
 from ..state import State
 from ..streams import Streams
 from ..system import Component, System
+from .affine import Scalar, total
 from .ancestral import Ancestral
 from .base import Predict, Solver, Step
 from .ode import Euler, Heun, Midpoint
@@ -77,13 +78,14 @@ class Langevin:
             raise unknown("norm of the Langevin corrector", self.norm, NORMS)
 
     @staticmethod
-    def alpha(step: Step, name: str) -> float:
+    def alpha(step: Step, name: str) -> Scalar:
         """Share of the squared signal at `step.t` in that at `step.s`."""
-        return float(step.now[name].a / step.then[name].a) ** 2
+        return (step.now[name].a / step.then[name].a) ** 2
 
     def idle(self, system: System, step: Step) -> bool:
         """Whether nothing would move: no ratio, or no signal (a = 0) in any component."""
-        return self.snr == 0 or all(self.alpha(step, name) == 0 for name in system)
+        signals = [step.now[name].a for name in system]
+        return self.snr == 0 or not any(isinstance(a, Tensor) or a for a in signals)
 
     def correct(
         self,
@@ -106,11 +108,10 @@ class Langevin:
         for name, component in system.items():
             x, score = state[name], scores[name]
             noise = component.space.noise(x.shape[1:], streams, state.mask(name), x.dtype)
-            alpha, s = self.alpha(step, name), float(step.now[name].s)
+            alpha, s = self.alpha(step, name), step.now[name].s
             if self.norm == "path":
                 size = 2 * alpha * (self.snr * s) ** 2
-                x = x.add(score, alpha=size)
-                x.add_(noise, alpha=math.sqrt(2 * size) * self.scale)
+                x = total(x, 1.0, ((size, score), ((2 * size) ** 0.5 * self.scale, noise)))
             else:
                 length = self._size(noise, score, alpha, s)
                 spread = (2 * length).sqrt() * self.scale
@@ -119,7 +120,7 @@ class Langevin:
             fields[name] = x
         return state.replace(**fields)
 
-    def _size(self, noise: Tensor, score: Tensor, alpha: float, s: float) -> Tensor:
+    def _size(self, noise: Tensor, score: Tensor, alpha: Scalar, s: Scalar) -> Tensor:
         up, down = _norm(noise), _norm(score)
         if self.norm == "batch":
             up, down = up.mean(0, keepdim=True), down.mean(0, keepdim=True)
@@ -137,10 +138,10 @@ def scores(
     for name, component in system.items():
         end, now = ends[name], step.now[name]
         if end.z is not None:  # between two data sets only the latent noise has a score
-            score = end.z * (-1.0 / float(now.gamma))
+            score = end.z * (-1.0 / now.gamma)
         else:
             assert end.x0 is not None
-            score = end.x0 * (-1.0 / float(now.s))
+            score = end.x0 * (-1.0 / now.s)
         result[name] = component.space.tangent(score, state.mask(name))
     return result
 

@@ -39,7 +39,6 @@ from .corrector import Langevin, scores
 @dataclass(frozen=True)
 class _Split:
     first: Affine
-    drift: float
     second: Affine
 
 
@@ -55,7 +54,10 @@ def _split(now: Coefficients, middle: Coefficients, then: Coefficients) -> _Spli
         return exponential(now, then)
     r = float(now.a / then.a)
     drift = float(now.s) ** 2 / r - float(then.s) ** 2 * r
-    return _Split(_linear(now, middle), drift, _linear(middle, then))
+    half = _linear(now, middle)
+    # The score stands in the place of the data, so that its weight is the drift's.
+    first = replace(half, x1=drift, centre=1 - half.x)
+    return _Split(first, _linear(middle, then))
 
 
 @dataclass(frozen=True)
@@ -122,9 +124,7 @@ class S4(Solver):
             if isinstance(split, Affine):
                 fields[name] = apply(component, x, ends[name], split, streams, mask, centre)
                 continue
-            # The score stands in the place of the data, so that its weight is the drift's.
             still = Ends(score[name])
-            first = replace(split.first, x1=split.drift, centre=1 - split.first.x)
-            x = apply(component, x, still, first, streams, mask, centre)
+            x = apply(component, x, still, split.first, streams, mask, centre)
             fields[name] = apply(component, x, still, split.second, streams, mask, centre)
         return state.replace(**fields), carry
