@@ -204,6 +204,7 @@ def verdicts(rows: Sequence[Row]) -> list[Row]:
                     for r in mine
                     if (r["family"] == family or family == f"any {_kind(r)}")
                     and 0 < r["calls"] <= budget
+                    and math.isfinite(_error(r))
                     and (r["budget"] == budget or r["adaptive"])
                 ]
                 own = min((r for r in fits if r["library"] == LIBRARY), key=_error, default=None)

@@ -126,7 +126,7 @@ def cloud() -> Mixture:
     """Ten modes in 64 dimensions: means drawn from N(0, .81 I), standard deviation .3."""
     generator = torch.Generator().manual_seed(0)
     means = 0.9 * torch.randn(10, 64, generator=generator, dtype=F64)
-    return Mixture("10 modes, 64-D", torch.full((10,), 0.1, dtype=F64), means, 0.3, 4000)
+    return Mixture("10 modes, 64-D", torch.full((10,), 0.1, dtype=F64), means, 0.3, 2000)
 
 
 LAWS = {"ring": ring, "cloud": cloud}

@@ -11,13 +11,12 @@ compiles to one graph (`torch.compile`) that serves all steps.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import importlib
 import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from torch import Tensor
 
 from sciflow import grids, paths, solvers
 from sciflow.sampling import sample
+from sciflow.solvers import Solver
 from sciflow.spaces import Euclidean
 from sciflow.state import Frame, State
 from sciflow.streams import Streams
@@ -61,13 +61,19 @@ def half(x: Tensor) -> Tensor:
     return x * 0.5
 
 
-def ours(name: str, options: dict[str, Any], path: str, components: int = 1) -> Loop:
+def ours(
+    name: str,
+    options: dict[str, Any],
+    path: str,
+    components: int = 1,
+    wrap: Callable[[Solver], Solver] = lambda solver: solver,
+) -> Loop:
     """A run of one of our solvers; several components are as large as one each."""
     names = [f"x{i}" for i in range(components)]
     # A flow is trained on velocities, a diffusion on data or noise.
     kind = "velocity" if path == "linear" else "data"
     system = System({k: Component(Euclidean(), paths.make(path, (), {}), kind) for k in names})
-    solver, grid = solvers.make({"name": name, **options}), grids.Uniform()
+    solver, grid = wrap(solvers.make({"name": name, **options})), grids.Uniform()
 
     def network(state: State, t: Tensor) -> dict[str, Tensor]:
         return {k: half(state[k]) for k in names}
@@ -406,92 +412,44 @@ def _noise(say: Callable[[str], None]) -> list[dict[str, Any]]:
     return table
 
 
-def dissolved(value: Any) -> Any:
-    """Return a plan with tensors in place of its numbers, so that one compiled step serves all."""
-    if isinstance(value, bool) or value is None:
-        return value
-    if isinstance(value, float):
-        return torch.tensor(value)
-    if isinstance(value, Mapping):
-        return {k: dissolved(v) for k, v in value.items()}
-    if isinstance(value, (tuple, list)):
-        return tuple(dissolved(v) for v in value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        names = [f.name for f in dataclasses.fields(value)]
-        return dataclasses.replace(value, **{k: dissolved(getattr(value, k)) for k in names})
-    return value
-
-
-def compiled(
-    name: str, options: dict[str, Any], path: str, backend: Any, shape: tuple[int, int]
-) -> Callable[[Tensor, int], Tensor]:
-    """A run whose steps, network included, are compiled."""
-    kind = "velocity" if path == "linear" else "data"
-    system = System({"x": Component(Euclidean(), paths.make(path, (), {}), kind)})
-    solver = solvers.make({"name": name, **options})
-
-    def predict(state: State, t: Any) -> Any:
-        times = torch.as_tensor(t, dtype=torch.float32).expand(shape[0])
-        return system.predict(lambda state, t: {"x": half(state["x"])}, state, times)
-
-    def body(x: Tensor, step: Any, carry: Any, streams: Streams) -> tuple[Tensor, Any]:
-        state, carry = solver.step(system, predict, State({"x": x}), step, carry, streams)
-        return state["x"], carry
-
-    fast = torch.compile(body, backend=backend, dynamic=False)
-    plans: dict[int, list[Any]] = {}
-
-    def loop(x: Tensor, steps: int) -> Tensor:
-        if steps not in plans:
-            plan = solver.plan(system, grids.Uniform().knots(steps, system))
-            plans[steps] = [
-                dataclasses.replace(
-                    s, t=torch.tensor(s.t), now={}, then={}, extra=dissolved(s.extra)
-                )
-                for s in plan
-            ]
-        carry, streams = solver.start(), Streams.range(0, 0, len(x))
-        with torch.no_grad():
-            for step in plans[steps]:
-                x, carry = fast(x, step, carry, streams)
-        return x
-
-    return loop
-
-
 def _compiled(say: Callable[[str], None]) -> list[dict[str, Any]]:
-    """Graphs of a trajectory, and what compiling gains."""
+    """Graphs of a trajectory compiled step by step, those added by a second and longer one, and what it gains."""
+    try:
+        from sciflow.solvers.compiled import Compiled
+    except ImportError:
+        return []
+    from torch._dynamo.utils import counters
+
     table: list[dict[str, Any]] = []
+    x = torch.randn(16, 2)
     for name, options, path in OURS:
         if name not in solvers.SOLVERS:
             continue
         torch._dynamo.reset()
-        graphs: list[int] = []
-
-        def count(module: Any, inputs: Any, graphs: list[int] = graphs) -> Any:
-            graphs.append(len(inputs))
-            return module.forward
-
+        counters.clear()
         line: dict[str, Any] = {"solver": label(name, options)}
-        shape = (16, 2)
+        loop = ours(name, options, path, wrap=Compiled)
         try:
-            loop = compiled(name, options, path, count, shape)
-            for steps in (8, 12):
-                loop(torch.randn(*shape), steps)
-                line[f"graphs after {steps} steps"] = len(graphs)
+            loop(x, 8)
+            line["graphs"] = counters["stats"]["unique_graphs"]
+            loop(x, 11)
+            line["added by a second run"] = counters["stats"]["unique_graphs"] - line["graphs"]
         except Exception as error:
             line["error"] = f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"
         say(f"compiled: {json_line(line)}")
         table.append(line)
     torch._dynamo.reset()
-    shape, steps = (10_000, 64), 10
-    loops = {
-        "eager": ours("heun", {}, "linear"),
-        "compiled": compiled("heun", {}, "linear", "inductor", shape),
-    }
-    times = in_turns(loops, torch.randn(*shape), steps, 4)
-    if len(times) == 2:
-        gain = {"solver": "heun, 10000 x 64", "gain": round(times["eager"] / times["compiled"], 2)}
-        say(f"compiled: {json_line(gain)}")
-        table.append(gain)
+    for name, options, path in OURS:
+        if name not in ("heun", "dpm++", "euler-maruyama"):
+            continue
+        loops = {
+            "eager": ours(name, options, path),
+            "compiled": ours(name, options, path, wrap=Compiled),
+        }
+        times = in_turns(loops, torch.randn(10_000, 64), 10, 4)
+        if len(times) == 2:
+            line = {"solver": f"{label(name, options)}, 10000 x 64"}
+            line["gain"] = round(times["eager"] / times["compiled"], 2)
+            say(f"compiled: {json_line(line)}")
+            table.append(line)
     return table

@@ -15,9 +15,10 @@ from record import RESULTS
 
 Row = dict[str, Any]
 INK, GREY, PALE = "#22262b", "#8d949c", "#dfe3e7"
-COLOURS = ("#0b5fa5", "#d1495b", "#2a9d6f", "#b5651d", "#7a4fa3")
+COLOURS = ("#0b5fa5", "#d1495b", "#2a9d6f", "#b5651d")
 BUDGETS = (10, 20, 40, 80)
-LIMITS = (8.6, 86.0)
+SW2_TICKS = (0.02, 0.05, 0.1, 0.2)
+LIMITS = (6.6, 86.0)
 GREYS = 5
 """How many samplers of other libraries are drawn: the best of each library first."""
 
@@ -60,7 +61,7 @@ def spread(heights: Sequence[float], least: float) -> list[float]:
     """Return label heights at least `least` apart, in the same order and as near to `heights` as they come."""
     order = sorted(range(len(heights)), key=heights.__getitem__)
     placed = [heights[i] for i in order]
-    for _ in range(200):
+    for _ in range(300):
         for i in range(len(placed) - 1):
             lack = least - (placed[i + 1] - placed[i])
             if lack > 1e-6:
@@ -108,6 +109,9 @@ def picture(rows: Sequence[Row], law: str, measure: str, drawn: bool, path: Path
         axes.set(xscale="log", yscale="log", xlim=LIMITS)
         axes.set_xticks(BUDGETS, [str(b) for b in BUDGETS])
         axes.minorticks_off()
+        if measure == "sw2":
+            axes.set_ylim(0.7 * floor, 0.3)
+            axes.set_yticks(SW2_TICKS, [f"{tick:g}".lstrip("0") for tick in SW2_TICKS])
         axes.tick_params(length=0, colors=INK)
         axes.grid(True, color=PALE, lw=0.7)
         axes.set_axisbelow(True)
