@@ -13,8 +13,7 @@ This is the definition of pymatgen's ``StructureMatcher`` with ltol = l, stol = 
 decisions and tolerances, so the verdicts are the same. Everything that can be done for all bases and translations at
 once is, and everything that belongs to one crystal alone is done once (`reduce`): a tenth of the work.
 
-Reference: Ong et al., Python Materials Genomics, Comput. Mater. Sci. 68, 314, 2013. Lenstra, Lenstra, Lovasz,
-Math. Ann. 261, 515, 1982 (the basis in which nearest images are sought).
+Reference: Ong et al., Python Materials Genomics, Comput. Mater. Sci. 68, 314, 2013.
 """
 
 from __future__ import annotations
@@ -31,11 +30,13 @@ from scipy.optimize import linear_sum_assignment
 from sciflow.errors import SciflowError
 
 from .crystal import Crystal
+from .reduction import dot, lll, niggli
 
 Array = NDArray[np.float64]
 
 _FAR = 1e20  # what an assignment that is not allowed costs
 _IMAGES = np.array([(i, j, k) for i in (-1, 0, 1) for j in (-1, 0, 1) for k in (-1, 0, 1)], float)
+_OTHERS = np.array([v for v in _IMAGES if (v != 0).sum() > 1])  # sums of basis vectors
 _NEEDLE = 1e5  # longest vector cubed over the volume; real crystals stay below a few hundred
 _BLOCK = 400_000  # numbers in a block of candidates, about 3 MB
 
@@ -85,27 +86,24 @@ def reduce(crystal: Crystal) -> Reduced:
     Raises:
         SciflowError: The crystal has no sites, is flat, not finite, or too skewed to be reduced.
     """
-    from pymatgen.core import Lattice
-
     if len(crystal) == 0:
         raise SciflowError("no sites")
     if not (np.isfinite(crystal.coordinates).all() and np.isfinite(crystal.lattice).all()):
         raise SciflowError("not finite")
     if crystal.volume <= 1e-6 * float(np.prod(crystal.lengths)):
         raise SciflowError("the lattice is flat")
+    rows = crystal.lattice.tolist()
     # Bases are sought among all lattice points within the longest vector: in a needle there is no end of them.
-    longest = max(_dot(row, row) for row in lll(crystal.lattice.tolist())) ** 0.5
+    longest = max(dot(row, row) for row in lll(rows)) ** 0.5
     if longest**3 > _NEEDLE * crystal.volume:
         raise SciflowError("the lattice is a needle or a leaf")
     try:
-        own = Lattice(crystal.lattice)
-        with np.errstate(all="ignore"):
-            niggli = own.get_niggli_reduced_lattice()
-        species, places, matrix = crystal.species, crystal.coordinates, crystal.lattice
-        if niggli != own:
-            matrix = np.array(niggli.matrix)
-            places = crystal.cartesian @ np.linalg.inv(matrix)
-            places = places - np.floor(places)
+        matrix = _niggli(rows)
+        species, places = (
+            crystal.species,
+            crystal.coordinates @ (crystal.lattice @ np.linalg.inv(matrix)),
+        )
+        places -= np.floor(places)
         counts = crystal.composition
         if fold(math.gcd, counts.values()) > 1 and _may_repeat(species, places, matrix):
             cell: Any = Crystal(species, places, matrix).to_structure().get_primitive_structure()
@@ -116,6 +114,23 @@ def reduce(crystal: Crystal) -> Reduced:
         raise SciflowError("cannot be reduced") from error
     volume = abs(float(np.linalg.det(matrix)))
     return Reduced(species, places, matrix, tuple(counts.items()), volume)
+
+
+def _niggli(rows: list[list[float]]) -> Array:
+    """Return the Niggli basis that pymatgen's matcher would take, up to order and signs of its vectors.
+
+    Lengths and angles are averaged over the two crystals, and that depends a little on which of several equivalent
+    bases is taken, unless these differ in order and signs alone. So where another vector is as long as one of the
+    basis (hexagonal, face- and body-centred lattices), the choice is left to pymatgen.
+    """
+    matrix = np.array(niggli(rows))
+    own, others = (matrix**2).sum(1), ((_OTHERS @ matrix) ** 2).sum(1)
+    if (np.abs(others[:, None] / own - 1.0) > 1e-3).all():
+        return matrix
+    from pymatgen.core import Lattice
+
+    with np.errstate(all="ignore"):
+        return np.array(Lattice(rows).get_niggli_reduced_lattice().matrix)
 
 
 def _may_repeat(species: NDArray[np.int16], places: Array, matrix: Array) -> bool:
@@ -322,47 +337,3 @@ def _assigned(cost: Array, vectors: Array, unit: Array, largest: bool) -> float:
     squares = ((moves - moves.mean(1, keepdims=True)) ** 2).sum(-1)
     value = np.sqrt(squares.max(1) if largest else squares.mean(1)) / unit
     return float(np.where((cost[place] < _FAR).all(1), value, math.inf).min())
-
-
-def lll(rows: list[list[float]], delta: float = 0.75) -> list[list[float]]:
-    """Return a basis of the same lattice reduced in the sense of Lenstra, Lenstra and Lovasz.
-
-    Args:
-        rows: Three vectors.
-        delta: How much shorter the next orthogonal part may be.
-    """
-    b = [list(row) for row in rows]
-
-    def orthogonal() -> tuple[list[list[float]], list[float]]:
-        """Gram and Schmidt: coefficients and squared lengths."""
-        stars: list[list[float]] = []
-        mu = [[0.0] * 3 for _ in range(3)]
-        squares: list[float] = []
-        for i in range(3):
-            star = list(b[i])
-            for j in range(i):
-                mu[i][j] = _dot(b[i], stars[j]) / squares[j]
-                star = [x - mu[i][j] * y for x, y in zip(star, stars[j], strict=True)]
-            stars.append(star)
-            squares.append(_dot(star, star))
-        return mu, squares
-
-    mu, squares = orthogonal()
-    k = 1
-    while k < 3:
-        for j in range(k - 1, -1, -1):
-            q = round(mu[k][j])
-            if q:
-                b[k] = [x - q * y for x, y in zip(b[k], b[j], strict=True)]
-                mu, squares = orthogonal()
-        if squares[k] >= (delta - mu[k][k - 1] ** 2) * squares[k - 1]:
-            k += 1
-        else:
-            b[k], b[k - 1] = b[k - 1], b[k]
-            mu, squares = orthogonal()
-            k = max(k - 1, 1)
-    return b
-
-
-def _dot(u: list[float], v: list[float]) -> float:
-    return u[0] * v[0] + u[1] * v[1] + u[2] * v[2]

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sciflow.errors import expected, need
 
-from . import elements
+from . import elements, reduction
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -188,10 +188,12 @@ class Crystal:
     # -- the same crystal otherwise ------------------------------------------------------------
 
     def niggli(self) -> Crystal:
-        """Return the crystal in its Niggli-reduced cell, standard orientation (pymatgen's algorithm)."""
-        structure = self.to_structure().get_reduced_structure(reduction_algo="niggli")
-        bare = Crystal.of(structure)
-        return Crystal(bare.species, bare.wrapped, standard_matrix(bare.lengths, bare.angles))
+        """Return the crystal in its Niggli-reduced cell, standard orientation, coordinates in [0, 1)."""
+        matrix = np.array(reduction.niggli(self.lattice.tolist()))
+        moved = Crystal(
+            self.species, self.coordinates @ (self.lattice @ np.linalg.inv(matrix)), matrix
+        )
+        return Crystal(self.species, moved.wrapped, standard_matrix(moved.lengths, moved.angles))
 
     def scaled(self, volume: float) -> Crystal:
         """Return the crystal with all lengths scaled to a volume in angstrom^3."""

@@ -174,7 +174,7 @@ def encode(
 
     Args:
         objects: Crystals, pymatgen structures or ASE atoms.
-        niggli: Take the Niggli-reduced cell of each, as the literature trains on (1 ms each, needs pymatgen).
+        niggli: Take the Niggli-reduced cell of each, as the literature trains on.
         max_sites: Largest number of sites; None takes all.
         species: Atomic numbers allowed; None takes all.
         properties: Numbers by name, one for each object.
