@@ -41,10 +41,19 @@ from tests.core.analytic import (  # noqa: E402
     slope,
 )
 
-FLOWS = ("euler", "midpoint", "heun", "dpm++2m")
+# Solver and options.
+FLOWS: tuple[tuple[str, dict[str, Any]], ...] = (
+    *((name, {}) for name in ("euler", "midpoint", "heun", "heun3", "rk4", "ddim", "dpm++2m")),
+    *(("dpm-solver", {"order": k}) for k in (2, 3)),
+    ("dpm++", {"order": 3}),
+    *(("dpm++", {"order": k, "singlestep": True}) for k in (2, 3)),
+    *(("unipc", {"order": k, "variant": v}) for k in (2, 3) for v in ("bh1", "bh2")),
+)
 # Solver, options, draws of noise in a step. The corrector's own error, O(snr^2), has to lie below the predictor's.
 DIFFUSIONS: tuple[tuple[str, dict[str, Any], int], ...] = (
     ("ancestral", {}, 1),
+    ("ddim", {"eta": 1.0}, 1),
+    ("dpm++sde", {"order": 1}, 1),
     ("euler-maruyama", {}, 1),
     ("reverse-diffusion", {}, 1),
     ("predictor-corrector", {"snr": 0.01}, 2),
@@ -95,12 +104,13 @@ def measure() -> list[dict[str, Any]]:
             flush=True,
         )
 
-    for name in FLOWS:
+    for name, options in FLOWS:
         for label, path in paths.items():
             for law, value in (("gaussian", GAUSSIAN), ("mixture", MIXTURE)):
-                solver, grid, steps = make(name), grid_for(name, path), STEPS["flow"]
+                solver, steps = make({"name": name, **options}), STEPS["flow"]
+                grid = grid_for(name, path, solver.order)
                 errors = flow_errors(solver, path, value, grid, steps)
-                keep(row(name, {}, solver, label, law, steps, errors, grid))
+                keep(row(name, options, solver, label, law, steps, errors, grid))
     for name, options, draws in DIFFUSIONS:
         solver, grid = make({"name": name, **options}), Uniform()
         for label, path in paths.items():

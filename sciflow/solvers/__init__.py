@@ -7,6 +7,7 @@ from ..errors import unknown
 from .adaptive import Dopri5, Work
 from .ancestral import Ancestral
 from .base import Predict, Solver, Step
+from .compiled import Compiled
 from .corrector import Langevin, PredictorCorrector
 from .exponential import DDIM, DPMSolverPP, DPMSolverPP2M, DPMSolverSDE
 from .ode import Euler, Heun, Midpoint
@@ -64,6 +65,7 @@ __all__ = [
     "SOLVERS",
     "Ancestral",
     "BayesianUpdate",
+    "Compiled",
     "DPMSolver",
     "DPMSolverPP",
     "DPMSolverPP2M",

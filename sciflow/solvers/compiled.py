@@ -8,6 +8,7 @@ the same too: the state of the streams goes into the graph as a number.
 
 from __future__ import annotations
 
+import inspect
 import math
 import types
 from collections import Counter
@@ -99,8 +100,9 @@ def _advance(
 
 def _own_graphs() -> Callable[..., Any]:
     """A compiled `_advance` with a cache of its own: graphs are kept, and counted, for each code object."""
-    code = _advance.__code__.replace(co_name="_advance")
-    own = types.FunctionType(code, _advance.__globals__, "_advance")
+    plain = inspect.unwrap(_advance)
+    code = plain.__code__.replace(co_name="_advance")
+    own = types.FunctionType(code, plain.__globals__, "_advance", None, plain.__closure__)
     return torch.compile(own, fullgraph=True, dynamic=False)
 
 
