@@ -136,7 +136,7 @@ def test_langevin_keeps_the_law_but_for_the_square_of_its_step(norm: str) -> Non
 
 def test_alpha_is_one_minus_beta_on_vp_and_one_on_ve() -> None:
     for path, wanted in ((VP(), (VP().at(0.4).a / VP().at(0.5).a) ** 2), (VE(), 1.0)):
-        step = make("ancestral").plan(one(path), KNOTS)[0]
+        step = make("ancestral").plan(one(path), [0.4, 0.5, 1.0])[0]
         assert Langevin.alpha(step, "x") == pytest.approx(wanted)
 
 
