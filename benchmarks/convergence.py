@@ -107,7 +107,9 @@ def measure() -> list[dict[str, Any]]:
     for name, options in FLOWS:
         for label, path in paths.items():
             for law, value in (("gaussian", GAUSSIAN), ("mixture", MIXTURE)):
-                solver, steps = make({"name": name, **options}), STEPS["flow"]
+                solver = make({"name": name, **options})
+                # The reference is known to 1e-9, so order 4 is measured where errors are larger.
+                steps = STEPS["flow" if solver.order < 4 else "mixture"]
                 grid = grid_for(name, path, solver.order)
                 errors = flow_errors(solver, path, value, grid, steps)
                 keep(row(name, options, solver, label, law, steps, errors, grid))

@@ -194,7 +194,9 @@ class _Run:
         """Sum of squares of vectors in units of the tolerance, of each sample and component."""
         sizes = {}
         for name, vector in vectors.items():
-            scale = torch.maximum(state[name].abs(), other[name].abs())
+            space, mask = self.system[name].space, state.mask(name)
+            ends = (space.project(part[name], mask).abs() for part in (state, other))
+            scale = torch.maximum(*ends)
             unit = self.solver.atol + self.solver.rtol * scale
             sizes[name] = (vector / unit).square().flatten(1).sum(1).double()
         return sizes
