@@ -123,17 +123,16 @@ class Substitution:
         )  # [L, m, m]: element of the target, element of the library
         same = np.array(pattern)[:, None] == np.array(pattern)[None]
         cost = np.where(same, apart * weights[:, None], 1e6)
-        bound = np.where(allowed, cost.min(-1).sum(-1), np.inf)
-        # A cell of another size is the same crystal at best: take one of the same size first.
+        # A cell of another size is the same crystal at best: one of the same size goes first.
         sizes = np.array([len(entry.crystal) for entry in group])
-        bound = bound + np.where(sizes == len(target), 0.0, 0.05)
-        extra = bound - np.where(allowed, cost.min(-1).sum(-1), 0.0)
+        spare = np.where(sizes == len(target), 0.0, 0.05)
+        bound = np.where(allowed, cost.min(-1).sum(-1) + spare, np.inf)
         best: list[tuple[float, int, NDArray[np.intp]]] = []
         for place in np.argsort(bound, kind="stable"):
             if not np.isfinite(bound[place]) or (len(best) == k and bound[place] >= best[-1][0]):
                 break
             rows, columns = linear_sum_assignment(cost[place])
-            total = float(cost[place][rows, columns].sum() + extra[place])
+            total = float(cost[place][rows, columns].sum() + spare[place])
             best = sorted([*best, (total, int(place), columns)], key=lambda item: item[:2])[:k]
         return [self._replaced(group[place], kinds, columns) for _, place, columns in best]
 

@@ -1,0 +1,5 @@
+"""Networks on crystals."""
+
+from .periodic import Periodic
+
+__all__ = ["Periodic"]

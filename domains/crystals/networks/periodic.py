@@ -1,0 +1,221 @@
+r"""The periodic network: dense message passing over all pairs of sites, in torch alone.
+
+With the angles m = 2 pi f of the believed coordinates and d_ij = m_j - m_i, a layer is
+
+    e_ij = SiLU(W_1 h_i + W_2 h_j + W_3 g + W_4 phi(d_ij)),
+    h_i <- h_i + MLP(h_i, mean_j SiLU(V e_ij)),
+
+with a LayerNorm before it. It is the network of DiffCSP and CrysBFN with the first linear map on the concatenation
+[h_i, h_j, g, phi_ij] split into its blocks: the same function, but h and g are multiplied once for each site and each
+crystal, not once for each pair.
+
+Pair features phi, all of them periodic in every coordinate:
+
+* sin and cos of k d for k = 1 .. `harmonics` on each axis;
+* plane waves cos and sin of k . d for k in {-1, 0, 1}^3 with two or three entries that are not zero (up to sign),
+  which couple the axes: which of the sites of a perovskite is meant takes a product of them;
+* Gaussians of the length of the wrapped fractional difference.
+
+Sites see their species, their rank among identical atoms and how sure each coordinate is (entropy conditioning); the
+graph part g holds the lattice and the time. The output for coordinates turns with them: in the ``disc`` form
+u = (1 + o_1 + i o_2) e^{im}, drawn back to the unit disc, the mean vector of the angle; and where an anchor says what
+the origin is, plus a vector in its frame. So a shift of all coordinates turns all outputs, a permutation of the sites
+permutes them, and a rotation of the crystal in space changes nothing, since no part of the state has an orientation.
+
+Reference: Jiao et al., Crystal structure prediction by joint equivariant diffusion, arXiv:2309.04475, equations 6-8;
+Wu et al., arXiv:2502.02016, section 4.3.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sciflow.errors import expected
+from sciflow.shapes import expand
+from sciflow.state import State
+
+from ..process import Process, one_hot
+
+_WAVES = 10  # plane waves: 6 over pairs of axes, 4 over all three
+_FAR = 0.87  # just above sqrt(3) / 2, the longest wrapped difference
+MOST = 32
+"""Ranks above this are taken as this one."""
+
+
+def waves(u: Tensor, v: Tensor, harmonics: int, radial: int) -> Tensor:
+    """Return the pair features of all pairs.
+
+    Args:
+        u: Unit vectors ``[B, I, 3, 2]``.
+        v: Unit vectors ``[B, J, 3, 2]``.
+        harmonics: Number of harmonics of each axis.
+        radial: Number of Gaussians.
+
+    Returns:
+        Features of v_j - u_i, ``[B, I, J, 6 harmonics + 20 + radial]``.
+    """
+    a, b = u.unsqueeze(2), v.unsqueeze(1)
+    first = torch.complex((a * b).sum(-1), a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0])  # e^{id}
+    power, powers = first, [first]
+    for _ in range(harmonics - 1):
+        power = power * first
+        powers.append(power)
+    x, y, z = first.unbind(-1)
+    xy, xy_, zc = x * y, x * y.conj(), z.conj()
+    yz, yz_ = y * z, y * zc
+    planes = (xy, xy_, x * z, x * zc, yz, yz_, xy * z, xy * zc, xy_ * z, xy_ * zc)
+    both = torch.cat((*powers, torch.stack(planes, -1)), -1)
+    turns = torch.atan2(first.imag, first.real) / (2 * math.pi)
+    length = ((turns**2).sum(-1, keepdim=True) + 1e-12).sqrt()
+    centres = torch.linspace(0, _FAR, radial, dtype=length.dtype, device=length.device)
+    bumps = torch.exp(-0.5 * ((length - centres) * ((radial - 1) / _FAR)) ** 2)
+    return torch.cat((both.real, both.imag, bumps), -1)
+
+
+class _Layer(nn.Module):
+    """One round of messages."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.shift = nn.Linear(width, width)
+        self.norm = nn.LayerNorm(width)
+        self.from_i = nn.Linear(width, width, bias=False)
+        self.from_j = nn.Linear(width, width, bias=False)
+        self.from_graph = nn.Linear(width, width)
+        self.message = nn.Linear(width, width)
+        self.update = nn.Sequential(
+            nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, width)
+        )
+
+    def forward(self, h: Tensor, g: Tensor, pairs: Tensor, share: Tensor) -> Tensor:
+        h = h + self.shift(g).unsqueeze(1)
+        n = self.norm(h)
+        own = self.from_i(n) + self.from_graph(g).unsqueeze(1)
+        e = F.silu(own.unsqueeze(2) + self.from_j(n).unsqueeze(1) + pairs)
+        e = F.silu(self.message(e))
+        mean = (e * share[:, None, :, None]).sum(2)
+        return h + self.update(torch.cat((n, mean), -1))
+
+
+class Periodic(nn.Module):
+    """The periodic network; see the module.
+
+    Args:
+        process: The process, which says what a state shows and which form the output has.
+        width: Width H of all layers.
+        layers: Number of layers.
+        harmonics: Number of harmonics in the pair features.
+        radial: Number of Gaussians of the distance in the pair features.
+        frame: Whether sites see their place relative to the anchor and may answer in its frame; no anchor, no frame.
+    """
+
+    def __init__(
+        self,
+        process: Process,
+        width: int = 128,
+        layers: int = 4,
+        harmonics: int = 4,
+        radial: int = 16,
+        frame: bool = True,
+    ) -> None:
+        super().__init__()
+        for name, value in (("width", width), ("layers", layers), ("harmonics", harmonics)):
+            if value < 1:
+                raise expected(f"{name} of network periodic", value, "at least 1")
+        self.process, self.harmonics, self.radial = process, harmonics, radial
+        self.depth, self.frame = layers, frame and process.anchor
+        features = 6 * harmonics + 2 * _WAVES + radial
+        elements = len(process.frequencies)
+        self.species = nn.Linear(process.states, width, bias=False)
+        nn.init.normal_(self.species.weight, std=0.5)
+        self.ranks = nn.Embedding(MOST + 1, width)
+        nn.init.normal_(self.ranks.weight, std=0.5)
+        self.sure = nn.Linear(4, width)
+        self.graph = nn.Sequential(nn.Linear(6 + 16, width), nn.SiLU(), nn.Linear(width, width))
+        self.pairs = nn.Linear(features, layers * width, bias=False)
+        self.layers = nn.ModuleList(_Layer(width) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+        self.head_lattice = nn.Sequential(
+            nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, 6)
+        )
+        self.disc = process.head == "disc"
+        size = 6 if self.disc else 3
+        self.head = nn.Linear(width, size)
+        zero = [self.head, self.head_lattice[-1]]
+        if self.frame:
+            self.place = nn.Linear(features, width, bias=False)
+            self.head_frame = nn.Linear(width, 6 if self.disc else 3)
+            zero.append(self.head_frame)
+        if not process.given:
+            self.head_species = nn.Linear(width, elements)
+            zero.append(self.head_species)
+        for layer in zero:
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, state: State, t: Tensor) -> dict[str, Tensor]:
+        """Return the prediction for every component.
+
+        Args:
+            state: State at `t`.
+            t: Times ``[B]``.
+        """
+        view = self.process.look(state, t)
+        real = view.sites.to(view.lattice.dtype)
+        share = real / real.sum(1, keepdim=True).clamp_min(1)
+        phi = waves(view.directions, view.directions, self.harmonics, self.radial)
+        pairs = self.pairs(phi).chunk(self.depth, -1)
+        # Lattices of unit variance pass as they are; paths that begin with much noise are held in range.
+        g = self.graph(torch.cat((view.lattice.asinh(), _times(t)), -1))
+        h = self.species(one_hot(view.species, self.process.states, g.dtype))
+        known = view.known.to(g.dtype).unsqueeze(-1)
+        h = (
+            h
+            + self.ranks(view.ranks.clamp(max=MOST))
+            + self.sure(torch.cat((view.certainty, known), -1))
+        )
+        if self.frame:
+            h = h + self.place(phi[:, 0])
+        for layer, own in zip(self.layers, pairs, strict=True):
+            h = layer(h, g, own, share)
+        h = self.norm(h)
+        free = state.masks["coordinates"]
+        output = {
+            "lattice": self.head_lattice(torch.cat(((h * share.unsqueeze(-1)).sum(1), g), -1)),
+            "coordinates": self._coordinates(h, view.directions, state["coordinates"], free),
+        }
+        if not self.process.given:
+            logits = self.head_species(h)
+            if view.allowed is not None:
+                logits = logits.masked_fill(~view.allowed.unsqueeze(1), -1e4)
+            output["species"] = logits * real.unsqueeze(-1)
+        return output
+
+    def _coordinates(self, h: Tensor, directions: Tensor, x: Tensor, free: Tensor) -> Tensor:
+        if not self.disc:
+            o = self.head(h)
+            if self.frame:
+                o = o + self.head_frame(h)
+            o = x + o if self.process.head == "shift" else o
+            return o * expand(free, o).to(o.dtype)
+        p, q = self.head(h).unflatten(-1, (3, 2)).unbind(-1)
+        cos, sin = directions.unbind(-1)
+        u = torch.stack(((1 + p) * cos - q * sin, (1 + p) * sin + q * cos), -1)
+        if self.frame:
+            u = u + self.head_frame(h).unflatten(-1, (3, 2))  # the anchor points east
+        length = (u.square().sum(-1, keepdim=True) + 1e-12).sqrt()
+        return u / length.clamp_min(1) * expand(free, u).to(u.dtype)
+
+
+def _times(t: Tensor) -> Tensor:
+    """Features of the time, ``[B, 16]``."""
+    rates = torch.pi * 2.0 ** torch.arange(-1, 7, dtype=t.dtype, device=t.device)
+    angle = t.unsqueeze(-1) * rates
+    return torch.cat((angle.sin(), angle.cos()), -1)
+
+
+__all__ = ["MOST", "Periodic", "waves"]
