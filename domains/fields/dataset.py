@@ -117,10 +117,13 @@ class Record:
         """The times from one date to another, both included.
 
         Raises:
-            SciflowError: There are none.
+            SciflowError: There are none, or one is no date.
         """
-        after = np.datetime64(last, "D") + np.timedelta64(1, "D")
-        chosen = (self.time >= np.datetime64(first)) & (self.time < after)
+        try:
+            begin, after = np.datetime64(first), np.datetime64(last, "D") + np.timedelta64(1, "D")
+        except ValueError as error:
+            raise expected("dates", f"{first} to {last}", "dates such as 2009-01-31") from error
+        chosen = (self.time >= begin) & (self.time < after)
         if not chosen.any():
             shown = f"{self.time[0]:.10} to {self.time[-1]:.10}" if len(self) else "nothing"
             raise expected("dates", f"{first} to {last}", f"some of {shown}")
@@ -227,6 +230,13 @@ def from_xarray(
             files.check_units(array, units[name])
         arrays.append(array)
     coords = {dim: files.check_coordinate(loaded, dim) for dim in DIMS}
+    if coords["time"].dtype.kind != "M":
+        raise expected(
+            f"{path}: coordinate time",
+            str(coords["time"].dtype),
+            "dates of the standard calendar",
+            "set its units to 'hours since ...' and its calendar, as the CF conventions have it",
+        )
     values = np.stack([array.values for array in arrays], axis=1).astype(np.float32, copy=False)
     there = np.isfinite(values)
     mask = there.all(axis=(0, 1))

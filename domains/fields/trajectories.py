@@ -44,6 +44,9 @@ def to_xarray(equation: Equation, values: Mapping[str, Tensor], start: int = 0) 
     for name, value in values.items():
         if name not in known:
             raise unknown(f"{equation.name}: variable", name, known)
+        if value.dim() != 1 + len(known[name].dims):
+            wanted = ", ".join(("B", *known[name].dims))
+            raise expected(f"{equation.name}: {name}", list(value.shape), f"[{wanted}]")
         dims: list[str] = []
         for dim, size in zip(known[name].dims, value.shape[1:], strict=True):
             fits = size == len(coordinates[dim])

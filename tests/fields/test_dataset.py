@@ -91,6 +91,10 @@ def test_broken_files_and_coordinates_are_named_with_a_remedy(tmp_path: Path) ->
         dataset.read(tmp_path / "a.nc", ["mls"])
     with pytest.raises(SciflowError, match="units of msl: got 'Pa'"):
         dataset.from_xarray(files.read(tmp_path / "a.nc"), ["msl"], {"msl": "hPa"})
+    with pytest.raises(SciflowError, match="dates of the standard calendar"):
+        dataset.read(saved(weather(time=np.arange(10.0)), tmp_path, "numbers.nc"))
+    with pytest.raises(SciflowError, match="such as 2009-01-31"):
+        dataset.read(tmp_path / "a.nc").during("spring", "summer")
     with pytest.raises(SciflowError, match="some of 2001-01-01 to 2001-07-19"):
         dataset.read(tmp_path / "a.nc").during("1999-01-01", "1999-02-01")
 

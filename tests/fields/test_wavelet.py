@@ -149,6 +149,15 @@ def test_codec_round_trip_and_statistics(packing: str, dtype: torch.dtype) -> No
     assert again == codec
 
 
+def test_gradients_after_a_first_call_in_inference_mode() -> None:
+    transform = Transform((Axis("x", 23, "symmetric", "sym7"),))
+    with torch.inference_mode():
+        transform.decompose(fields(1, 23))
+    x = fields(1, 23).requires_grad_()
+    transform.decompose(x)["a1"].sum().backward()
+    assert x.grad is not None
+
+
 def test_codec_of_a_finer_grid_keeps_the_statistics_of_the_mean() -> None:
     def smooth(n: int) -> torch.Tensor:
         grid = (torch.arange(n, dtype=torch.float64) + 0.5) / n

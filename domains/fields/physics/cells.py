@@ -45,13 +45,14 @@ def refine(values: Tensor, count: int, periodic: bool = False) -> Tensor:
 @lru_cache(maxsize=64)
 def _cubic(coarse: int, fine: int, periodic: bool) -> tuple[Tensor, Tensor]:
     """Four coarse cells for each fine one, and their weights: ``[4, fine]`` both."""
-    points = min(4, coarse)
-    place = centres(fine, coarse) - 0.5  # in units of coarse cells, 0 at the first centre
-    first = place.floor().long() - (points - 1) // 2
-    if not periodic:
-        first = first.clamp(0, coarse - points)
-    nodes = first + torch.arange(points)[:, None]
-    weights = torch.ones(points, fine, dtype=torch.float64)
-    for j, k in itertools.permutations(range(points), 2):
-        weights[j] *= (place - nodes[k]) / (nodes[j] - nodes[k])
-    return nodes % coarse, weights
+    with torch.inference_mode(False):
+        points = min(4, coarse)
+        place = centres(fine, coarse) - 0.5  # in units of coarse cells, 0 at the first centre
+        first = place.floor().long() - (points - 1) // 2
+        if not periodic:
+            first = first.clamp(0, coarse - points)
+        nodes = first + torch.arange(points)[:, None]
+        weights = torch.ones(points, fine, dtype=torch.float64)
+        for j, k in itertools.permutations(range(points), 2):
+            weights[j] *= (place - nodes[k]) / (nodes[j] - nodes[k])
+        return nodes % coarse, weights

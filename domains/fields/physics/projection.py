@@ -106,13 +106,15 @@ class Projection:
         """Eigenvectors of the axes, inverse eigenvalues, cells beside closed faces, capacitance, open faces."""
         key = (like.dtype, like.device)
         if key not in self._parts:
-            exact = (torch.float64, torch.device("cpu"))
-            if exact not in self._parts:
-                self._parts[exact] = self._build()
-            moved = [
-                part.to(like) if part.is_floating_point() else part.to(like.device)
-                for part in self._parts[exact]
-            ]
+            # Kept for every later call: also for one with gradients after a first one in inference mode.
+            with torch.inference_mode(False):
+                exact = (torch.float64, torch.device("cpu"))
+                if exact not in self._parts:
+                    self._parts[exact] = self._build()
+                moved = [
+                    part.to(like.device, like.dtype if part.is_floating_point() else None)
+                    for part in self._parts[exact]
+                ]
             self._parts[key] = tuple(moved)
         return self._parts[key]
 

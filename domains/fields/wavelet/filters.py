@@ -176,6 +176,14 @@ def operator(
     """
     both = bank(wavelet, mode, length)
     matrix = both.synthesis if inverse else both.analysis
+    # Kept for every later call: also for one with gradients after a first one in inference mode.
+    with torch.inference_mode(False):
+        return _applied(matrix, length, dtype, device)
+
+
+def _applied(
+    matrix: np.ndarray, length: int, dtype: torch.dtype, device: torch.device
+) -> Callable[[Tensor, int], Tensor]:
     if length <= LONGEST:
         dense = torch.tensor(matrix, dtype=dtype, device=device)
         return lambda x, axis: _along(dense, x, axis)
