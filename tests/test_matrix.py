@@ -14,7 +14,6 @@ from sciflow.cli import app
 from sciflow.errors import SciflowError
 from sciflow.runtime import matrix
 from sciflow.sampling import sample
-from sciflow.spaces import SPACES, Space
 from sciflow.state import Frame, State
 from sciflow.streams import Streams
 from sciflow.system import Component, System
@@ -41,19 +40,13 @@ PROVEN = [
 ]
 
 
-def space_of(name: str) -> Space:
-    kind = SPACES[name]
-    return kind(CLASSES) if "classes" in kind.__dataclass_fields__ else kind()  # type: ignore[call-arg]
-
-
 def component_of(row: matrix.Row) -> Component:
-    path = paths.make(row.path, (1 / CLASSES,) * CLASSES, {})
-    return Component(space_of(row.space), path, "data" if path.continuous else "logits")
+    return matrix.component_of(row.space, row.path)
 
 
 def clean(row: matrix.Row) -> State:
     """Two points of the space, in turn."""
-    space, shape, streams = space_of(row.space), SHAPES[row.space], Streams.range(3, 0, 2)
+    space, shape, streams = matrix.space_of(row.space), SHAPES[row.space], Streams.range(3, 0, 2)
     if row.space == "categorical":
         two = torch.tensor([[0, 1, 2], [3, 3, 0]])
     elif row.space == "simplex":
@@ -78,10 +71,13 @@ def test_what_is_defined_is_sampled(row: matrix.Row) -> None:
     known = State({"x": component.space.project(known["x"], real)}, {"x": real})
 
     def network(state: State, t: torch.Tensor) -> dict[str, torch.Tensor]:
-        x1 = known["x"][: state.batch_size]
-        if row.space == "categorical":
+        x1, x_t = known["x"][: state.batch_size], state["x"]
+        if component.kind == "logits":
             return {"x": 20.0 * torch.nn.functional.one_hot(x1, CLASSES)}
-        return {"x": x1}
+        if component.kind == "velocity":  # straight to the data
+            x1 = component.space.difference(x1, x_t) / (1 - t).reshape(-1, *[1] * (x_t.dim() - 1))
+        heads = component.path.heads
+        return {"x": x1 if heads == 1 else torch.stack([x1, torch.zeros_like(x1)], -1)}
 
     noised = system.corrupt(known, torch.full((COUNT,), 0.4), Streams.range(0, 0, COUNT))
     assert noised.state["x"].isfinite().all()

@@ -107,6 +107,13 @@ def test_an_interrupted_run_keeps_every_step(unbroken: Path, tmp_path: Path) -> 
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
+def test_a_coupling_is_one_key(tmp_path: Path) -> None:
+    given = ("recipe.steps=2", "process=linear", "recipe.coupling=ot")
+    assert training.run(settings(tmp_path, *given)).system.continuous
+    with pytest.raises(SciflowError, match="did you mean 'sinkhorn'"):
+        settings(tmp_path, "recipe.coupling=sinkhron")
+
+
 def test_other_times_or_data_are_another_run(tmp_path: Path) -> None:
     training.run(settings(tmp_path, "recipe.steps=2"))
     with pytest.raises(SciflowError, match=r"times.power: 1.0 there, 2.0 here"):

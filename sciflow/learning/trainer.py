@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import checkpoint
+from .. import coupling as couplings
 from ..errors import SciflowError, expected, unknown
 from ..state import State
 from .ema import EMA
@@ -59,6 +60,7 @@ class Recipe:
         schedule: ``"cosine"`` to zero over the run, or ``"constant"``.
         clip: Largest gradient norm.
         ema: Decay of the weight average.
+        coupling: Which noise goes with which data: a name of `sciflow.coupling`.
         checkpoint_every: Steps between checkpoints.
         log_every: Steps between rows of the log.
     """
@@ -72,6 +74,7 @@ class Recipe:
     schedule: str = "cosine"
     clip: float = 1.0
     ema: float = 0.999
+    coupling: str = "independent"
     checkpoint_every: int = 500
     log_every: int = 50
 
@@ -86,6 +89,7 @@ class Recipe:
             raise unknown("recipe.schedule", self.schedule, SCHEDULES)
         if not 0 <= self.ema < 1:
             raise expected("recipe.ema", self.ema, "a number in [0, 1)")
+        couplings.make(self.coupling)
 
     def rate(self, step: int) -> float:
         """Learning rate at a step."""

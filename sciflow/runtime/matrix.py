@@ -33,22 +33,34 @@ class Row:
     lacks: Mapping[str, str]
 
 
+def space_of(name: str) -> Space:
+    """A space by its name; labels have `CLASSES` classes."""
+    kind = SPACES[name]
+    return kind(CLASSES) if "classes" in kind.__dataclass_fields__ else kind()  # type: ignore[call-arg]
+
+
+def component_of(space: str, path: str) -> Component:
+    """A component on a space and a path given by name, with a prediction kind that suits.
+
+    Raises:
+        SciflowError: The path is not defined on the space.
+    """
+    where, way = space_of(space), paths.make(path, (1 / CLASSES,) * CLASSES, {})
+    kind = "data" if way.continuous else "logits"
+    return Component(where, way, "velocity" if way.refuses(where, kind) else kind)
+
+
 def rows() -> list[Row]:
     """Ask every solver about every path on every space."""
     found = []
-    for space_name, kind in SPACES.items():
-        space: Space = kind(CLASSES) if "classes" in kind.__dataclass_fields__ else kind()
+    for space in SPACES:
         for name in paths.names():
             path = paths.make(name, (1 / CLASSES,) * CLASSES, {})
-            misfit = path.misfit(space)
-            lacks = {}
+            misfit, lacks = path.misfit(space_of(space)), {}
             if not misfit:
-                kind = "logits" if not path.continuous else "data"
-                if path.refuses(space, kind):
-                    kind = "velocity"
-                component = Component(space, path, kind)
+                component = component_of(space, name)
                 lacks = {s: solver().lacks(component) for s, solver in solvers.SOLVERS.items()}
-            found.append(Row(space_name, name, misfit, lacks))
+            found.append(Row(space, name, misfit, lacks))
     return found
 
 
@@ -102,4 +114,4 @@ def text() -> str:
     return "\n".join(lines)
 
 
-__all__ = ["Row", "rows", "table", "text"]
+__all__ = ["Row", "component_of", "rows", "space_of", "table", "text"]

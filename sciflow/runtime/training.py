@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from .. import checkpoint, grids, registry, solvers
+from .. import coupling as couplings
 from ..learning import Objective, train
 from ..learning.trainer import CHECKPOINT, LOG
 from ..model import CONFIG, Model
@@ -85,7 +86,9 @@ def run(config: Config, on_step: OnStep | None = None) -> Model:
     # The weights of a seed must not depend on what drew random numbers before.
     torch.manual_seed(config.seed)
     network = adapter.network()
-    objective = Objective(system, network, config.as_times())
+    objective = Objective(
+        system, network, config.as_times(), coupling=couplings.make(recipe.coupling)
+    )
     ema = train(
         objective,
         dataset,
