@@ -273,5 +273,7 @@ def check(adapter: Adapter, objects: Sequence[Any], same: Any = None, atol: floa
     for name, mask in tail.masks.items():
         sizes, expected_sizes = mask.flatten(1).sum(1), frame.masks[name].flatten(1).sum(1)[3:]
         promise(torch.equal(sizes, expected_sizes), f"size of {name} does not depend on the batch")
-    prior = system.prior(frame.shapes, Streams.range(7, 0, 6, "check"), frame.masks)
+    prior = system.prior(
+        frame.shapes, Streams.range(7, 0, 6, "check"), frame.masks, frame.condition
+    )
     promise(len(adapter.decode(prior)) == 6, "noise can be decoded")

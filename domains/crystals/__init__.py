@@ -1,18 +1,23 @@
 """Crystals: species, fractional coordinates and a lattice, periodic in three directions."""
 
-from typing import Any
+from pathlib import Path
 
-from sciflow.errors import SciflowError
-
+from .adapter import CrystalDataset
+from .adapter import Crystals as Adapter
 from .crystal import Crystal
+from .process import Process
 from .structures import Crystals, encode
 
-__all__ = ["Crystal", "Crystals", "encode"]
+ADAPTER = Adapter
+CARDS = Path(__file__).parent / "models"
 
-
-def __getattr__(name: str) -> Any:
-    if name == "ADAPTER":
-        raise SciflowError(
-            "domain crystals: no models yet, expected structures, files and metrics only"
-        )
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__all__ = [
+    "ADAPTER",
+    "CARDS",
+    "Adapter",
+    "Crystal",
+    "CrystalDataset",
+    "Crystals",
+    "Process",
+    "encode",
+]

@@ -1,7 +1,7 @@
 r"""Arrangement: one order and one origin for the sites of a crystal, as far as its composition tells them.
 
-A crystal is the same for every order of its sites, every origin and every inversion of its coordinates, and a model that
-is not told of a choice has to learn the average over all of them. Three choices spare it that:
+A crystal is the same for every order of its sites, every origin and every inversion of its coordinates, and a model
+that is not told of a choice has to learn the average over all of them. Three choices spare it that:
 
 * **Anchor.** The origin is a site of the rarest element (of several, that of the highest atomic number; of several
   sites, the first).

@@ -12,8 +12,8 @@ r"""Processes on crystals: one word (or table) of a configuration to a system of
 | | bayes | categorical Bayesian flow | `Simplex` ``[B, N, K]`` |
 | | mask, marginal, uniform | jumps | `Categorical` ``[B, N]`` |
 
-Sites come in the order of `arrangement`, the anchor first. The anchor lies at the origin and is known at every time: the
-mask of the coordinates leaves it out. The six numbers of the lattice (`lattice.Standardised`) have the mean of the
+Sites come in the order of `arrangement`, the anchor first. The anchor lies at the origin and is known at every time:
+the mask of the coordinates leaves it out. The six numbers of the lattice (`lattice.Standardised`) have the mean of the
 composition taken off, a linear fit over elements of a third of log(V / N).
 """
 

@@ -148,7 +148,8 @@ class Periodic(nn.Module):
         zero = [self.head, self.head_lattice[-1]]
         if self.frame:
             self.place = nn.Linear(features, width, bias=False)
-            self.head_frame = nn.Linear(width, 6 if self.disc else 3)
+        if self.frame and self.disc:
+            self.head_frame = nn.Linear(width, 6)
             zero.append(self.head_frame)
         if not process.given:
             self.head_species = nn.Linear(width, elements)
@@ -198,8 +199,6 @@ class Periodic(nn.Module):
     def _coordinates(self, h: Tensor, directions: Tensor, x: Tensor, free: Tensor) -> Tensor:
         if not self.disc:
             o = self.head(h)
-            if self.frame:
-                o = o + self.head_frame(h)
             o = x + o if self.process.head == "shift" else o
             return o * expand(free, o).to(o.dtype)
         p, q = self.head(h).unflatten(-1, (3, 2)).unbind(-1)

@@ -1,0 +1,427 @@
+"""The adapter of the crystals domain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from sciflow.adapter import Adapter, Read
+from sciflow.errors import SciflowError, expected, unknown
+from sciflow.state import Frame, State
+from sciflow.streams import Streams
+from sciflow.system import System
+
+from . import elements as table
+from .arrangement import Arrangement, sites
+from .cells import Cells
+from .crystal import Crystal
+from .files import SUFFIXES
+from .process import Process
+from .structures import Crystals as Encoded
+from .structures import encode
+
+NETWORKS = ("periodic",)
+REMEMBERED = 1000
+"""Number of compositions of the data that a model keeps, to draw from where no formula is given."""
+_DATA = ("train", "niggli", "max_sites", "representation", "inversion")
+
+
+class Crystals(Adapter):
+    """Crystals: a lattice, fractional coordinates and species.
+
+    Args:
+        elements: Symbols of the elements; a label is a place in this list.
+        size_counts: Number of training crystals of each number of sites.
+        frequencies: Shares of the elements among the sites ``[K]``.
+        formulas: Contents of cells of the data, such as ``SrTiO3``.
+        cells: How lattices are written (`Cells.config`).
+        process: Paths of coordinates, lattice and species (see `Process.of`).
+        network: ``{"name": one of NETWORKS, ...options}``.
+        inversion: Whether a crystal and its inversion are one in the data (see `arrangement`).
+    """
+
+    name: ClassVar[str] = "crystals"
+    suffixes: ClassVar[tuple[str, ...]] = SUFFIXES
+
+    def __init__(
+        self,
+        elements: Sequence[str],
+        size_counts: Mapping[int, int],
+        frequencies: Sequence[float],
+        formulas: Sequence[str],
+        cells: Mapping[str, Any],
+        process: str | Mapping[str, Any] = "bayes",
+        network: Mapping[str, Any] | None = None,
+        inversion: bool = False,
+    ) -> None:
+        self.elements = tuple(elements)
+        self.numbers = tuple(map(table.atomic_number, self.elements))
+        self.size_counts = dict(sorted((int(n), int(c)) for n, c in size_counts.items()))
+        if not self.elements or not self.size_counts or min(self.size_counts) < 1:
+            raise expected("crystals", "no elements or no sizes", "at least one of each")
+        self.formulas, self.inversion = tuple(formulas), bool(inversion)
+        self.cells = Cells.from_config(cells)
+        self.network_options = dict(network or {"name": "periodic"})
+        self.network_name = self.network_options.pop("name", "periodic")
+        if self.network_name not in NETWORKS:
+            raise unknown("network", self.network_name, NETWORKS)
+        self.process = Process.of(process, tuple(map(float, frequencies)))
+
+    # -- configuration ---------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Crystals:
+        """Make the adapter that `config` described."""
+        return cls(**config)
+
+    def config(self) -> dict[str, Any]:
+        """Everything that `from_config` needs."""
+        return {
+            "elements": list(self.elements),
+            "size_counts": {str(n): c for n, c in self.size_counts.items()},
+            "frequencies": list(self.process.frequencies),
+            "formulas": list(self.formulas),
+            "cells": self.cells.config(),
+            "process": self.process.config(),
+            "network": {"name": self.network_name, **self.network_options},
+            "inversion": self.inversion,
+        }
+
+    @classmethod
+    def of(
+        cls,
+        crystals: Encoded,
+        process: str | Mapping[str, Any] = "bayes",
+        network: Mapping[str, Any] | None = None,
+        representation: str = "logarithm",
+        inversion: bool = False,
+    ) -> Crystals:
+        """Make an adapter for encoded data.
+
+        Args:
+            crystals: The data.
+            process: See `Process.of`.
+            network: Name and options.
+            representation: One of `lattice.REPRESENTATIONS`.
+            inversion: Whether a crystal and its inversion are one.
+        """
+        numbers = crystals.elements()
+        labels = _labels(crystals.species.long(), numbers)
+        counts = torch.bincount(labels[crystals.mask], minlength=len(numbers)).double()
+        cells = Cells.fit(
+            crystals.matrix(torch.float64), labels, crystals.mask, len(numbers), representation
+        )
+        step = max(1, -(-len(crystals) // REMEMBERED))
+        kept = (row[row > 0].tolist() for row in crystals.species[::step])
+        formulas = dict.fromkeys(table.formula(table.composition(row)) for row in kept)
+        return cls(
+            [table.symbol(z) for z in numbers],
+            crystals.size_counts(),
+            (counts / counts.sum()).tolist(),
+            list(formulas),
+            cells.config(),
+            process,
+            network,
+            inversion,
+        )
+
+    @classmethod
+    def from_data(
+        cls, data: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> tuple[Crystals, CrystalDataset]:
+        """Make an adapter for training data, and the data set.
+
+        Args:
+            data: ``train``: an encoded ``.safetensors`` file, a file of structures or the name of a data set;
+                ``niggli`` (take reduced cells), ``max_sites``, ``representation`` and ``inversion``.
+            options: ``process`` and ``network``.
+        """
+        for name in data:
+            if name not in _DATA:
+                raise unknown("key in [data]", name, _DATA)
+        for name in options:
+            if name not in ("process", "network"):
+                raise unknown("table", name, ("process", "network"))
+        if "train" not in data:
+            raise expected("[data]", dict(data), "'train', a file of crystals")
+        crystals = load(data["train"], data.get("niggli", False), data.get("max_sites"))
+        form = {k: data[k] for k in ("representation", "inversion") if k in data}
+        adapter = cls.of(crystals, **options, **form)
+        return adapter, CrystalDataset(crystals, adapter)
+
+    @property
+    def max_sites(self) -> int:
+        """Largest number of sites in the training data."""
+        return max(self.size_counts)
+
+    def system(self) -> System:
+        """The system of lattice, coordinates and species."""
+        return self.process.system()
+
+    def network(self) -> nn.Module:
+        """A new network for the system."""
+        from .networks.periodic import Periodic
+
+        try:
+            return Periodic(self.process, **self.network_options)
+        except TypeError as error:
+            raise SciflowError(f"options of network {self.network_name}: {error}") from None
+
+    # -- objects and states ----------------------------------------------------------------------------------------
+
+    def encode(self, objects: Iterable[Any]) -> State:
+        """Encode crystals as a clean state, sites in the order of `arrangement`.
+
+        Raises:
+            SciflowError: A crystal does not fit; the first is named.
+        """
+        objects = list(objects)
+        result = encode(objects, species=self.numbers)
+        if result.skipped:
+            missing = sorted(set(range(len(objects))) - set(result.kept))
+            raise expected(
+                f"crystal {missing[0]}",
+                next(iter(result.skipped)),
+                f"a crystal of {', '.join(self.elements)}",
+            )
+        data = CrystalDataset(result.crystals, self)
+        return data.batch(torch.arange(len(objects)))
+
+    def decode(self, state: State) -> list[Crystal]:
+        """Decode a clean state; nothing is repaired."""
+        labels, ranks, coordinates, numbers = self.process.read(state)
+        real = ranks > 0
+        matrices = self.cells.decode(numbers.double(), labels, real).cpu().numpy()
+        species = torch.tensor(self.numbers, device=labels.device)[labels]
+        made = []
+        for k, n in enumerate(real.sum(1).tolist()):
+            places = coordinates[k, :n].double().cpu().numpy()
+            made.append(Crystal(species[k, :n].cpu().numpy(), places, matrices[k]))
+        return made
+
+    def frame(self, streams: Streams, options: Mapping[str, Any] | None = None) -> Frame:
+        """Lay out crystals.
+
+        Args:
+            streams: Random streams of the batch.
+            options: ``formula``: contents of the cell, or with ``atoms`` the formula that they are a multiple of;
+                ``elements``: symbols, a list or separated by commas, beyond which nothing is used; ``atoms``: number
+                of sites. Without a formula, structure prediction takes compositions of its training data; generation
+                takes no formula, and draws numbers of sites from the data.
+
+        Raises:
+            SciflowError: A wish cannot be fulfilled.
+        """
+        wishes = dict(options or {})
+        formula, atoms = wishes.pop("formula", None), wishes.pop("atoms", None)
+        allowed = self._allowed(wishes.pop("elements", None))
+        if wishes:
+            raise unknown("option", next(iter(wishes)), ("formula", "elements", "atoms"))
+        if atoms is not None and not (
+            str(atoms).isdecimal() and 1 <= int(atoms) <= self.max_sites
+        ):
+            raise expected("atoms", atoms, f"a number from 1 to {self.max_sites}")
+        size = None if atoms is None else int(atoms)
+        if not self.process.given:
+            if formula is not None:
+                raise expected(
+                    "formula",
+                    formula,
+                    "no formula for a model that makes compositions itself",
+                    "give elements=..., or take a model of structure prediction",
+                )
+            return self._by_size(streams, size, allowed)
+        if formula is not None:
+            choices = [self._composition(str(formula), size)]
+        else:
+            known = map(table.parse, self.formulas)
+            choices = [c for c in known if size in (None, sum(c.values()))]
+        names = None if allowed is None else {self.numbers[k] for k in allowed}
+        choices = [c for c in choices if names is None or set(c) <= names]
+        if not choices:
+            raise expected(
+                "options", dict(options or {}), "ones that a composition fits", "give a formula"
+            )
+        return self._by_composition(streams, choices)
+
+    def _allowed(self, wish: Any) -> list[int] | None:
+        if wish is None:
+            return None
+        words = wish.replace(",", " ").split() if isinstance(wish, str) else list(wish)
+        for word in words:
+            if word not in self.elements:
+                raise unknown("element", word, self.elements)
+        if not words:
+            raise expected("elements", wish, "at least one symbol")
+        return sorted({self.elements.index(word) for word in words})
+
+    def _composition(self, formula: str, size: int | None) -> dict[int, int]:
+        counts = table.parse(formula)
+        for z in counts:
+            if z not in self.numbers:
+                raise unknown(f"element of {formula}", table.symbol(z), self.elements)
+        total = sum(counts.values())
+        if size is not None:
+            if size % total:
+                raise expected("atoms", size, f"a multiple of the {total} atoms of {formula}")
+            counts = {z: n * (size // total) for z, n in counts.items()}
+            total = size
+        if not 1 <= total <= self.max_sites:
+            raise expected(
+                f"formula {formula}", f"{total} atoms", f"1 to {self.max_sites} atoms in the cell"
+            )
+        return counts
+
+    def _by_composition(self, streams: Streams, choices: Sequence[dict[int, int]]) -> Frame:
+        device, count = streams.index.device, len(streams)
+        flat = torch.ones(count, len(choices), dtype=torch.float64, device=device)
+        drawn = streams.categorical(flat).tolist()
+        width = max(sum(choices[k].values()) for k in drawn)
+        labels = torch.zeros(count, width, dtype=torch.int64)
+        ranks = torch.zeros_like(labels)
+        for row, k in enumerate(drawn):
+            species, own = sites(choices[k])
+            labels[row, : len(own)] = torch.tensor([self.numbers.index(z) for z in species])
+            ranks[row, : len(own)] = torch.tensor(own)
+        return self._frame(labels.to(device), ranks.to(device))
+
+    def _by_size(self, streams: Streams, size: int | None, allowed: list[int] | None) -> Frame:
+        device, count = streams.index.device, len(streams)
+        if size is None:
+            weights = torch.tensor(list(self.size_counts.values()), dtype=torch.float64)
+            drawn = streams.categorical(weights.to(device).expand(count, -1))
+            sizes = torch.tensor(list(self.size_counts), device=device)[drawn]
+        else:
+            sizes = torch.full((count,), size, device=device)
+        place = torch.arange(int(sizes.max()), device=device)
+        ranks = torch.where(place < sizes[:, None], place + 1, 0)
+        frame = self._frame(torch.zeros_like(ranks), ranks)
+        if allowed is None:
+            return frame
+        chosen = torch.zeros(count, len(self.elements), dtype=torch.bool, device=device)
+        chosen[:, allowed] = True
+        return Frame(frame.shapes, frame.masks, {**frame.condition, "allowed": chosen})
+
+    def _frame(self, labels: Tensor, ranks: Tensor) -> Frame:
+        process = self.process
+        return Frame(
+            process.shapes(ranks.shape[1]),
+            process.masks(ranks > 0),
+            process.condition(labels, ranks),
+        )
+
+    # -- files, metrics, pictures ----------------------------------------------------------------------------------
+
+    @classmethod
+    def knows(cls, name: str) -> bool:
+        """True for a data set by name, such as ``perov5:test``."""
+        from . import datasets
+
+        return datasets.is_name(name)
+
+    @classmethod
+    def read(
+        cls,
+        path: str | Path,
+        raw: bool = False,
+        progress: Callable[[int], object] | None = None,
+    ) -> Read:
+        """Read crystals from a file with one of `suffixes`, or a data set by name."""
+        from . import datasets, files
+
+        if datasets.is_name(str(path)):
+            return datasets.read(str(path), progress)
+        return files.read(path, raw=raw, progress=progress)
+
+    @classmethod
+    def writer(cls, path: str | Path) -> Any:
+        """Open a file of crystals for writing."""
+        from . import files
+
+        return files.Writer(path)
+
+    @classmethod
+    def metrics(
+        cls,
+        objects: Sequence[Any],
+        reference: Sequence[Any] | None = None,
+        train: Sequence[Any] | None = None,
+        *,
+        unreadable: int = 0,
+        device: str = "cpu",
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> Any:
+        """Judge crystals (see `metrics.evaluate`; `matching.match` compares predictions with their targets)."""
+        from .metrics import evaluate
+
+        return evaluate(objects, reference, train, unreadable=unreadable, progress=progress)
+
+    @classmethod
+    def draw(cls, objects: Sequence[Any], path: str | Path) -> None:
+        """Draw a grid of crystals."""
+        from .draw import grid
+
+        grid(objects, path)
+
+    @classmethod
+    def describe(cls, objects: Sequence[Any]) -> list[dict[str, Any]]:
+        """One row per crystal: formula, validity, space group, density, lattice."""
+        from dataclasses import asdict
+
+        from .metrics import evaluate
+
+        return [asdict(row) for row in evaluate(objects).table]
+
+
+class CrystalDataset:
+    """Encoded crystals as training data of an adapter's process.
+
+    Args:
+        crystals: The crystals.
+        adapter: The adapter, which decides the form of the state.
+    """
+
+    def __init__(self, crystals: Encoded, adapter: Crystals) -> None:
+        self.process = adapter.process
+        arranged = Arrangement.of(crystals, adapter.inversion)
+        self.ranks, self.coordinates = arranged.ranks, arranged.coordinates
+        self.labels = _labels(arranged.species, adapter.numbers)
+        matrices = crystals.matrix(torch.float64)
+        self.lattice = adapter.cells.encode(matrices, self.labels, self.ranks > 0).float()
+
+    def __len__(self) -> int:
+        return len(self.ranks)
+
+    def batch(self, index: Tensor) -> State:
+        """Return some crystals as a clean state, padded to the largest of them."""
+        ranks = self.ranks[index]
+        n = int((ranks > 0).sum(1).max())
+        places = self.coordinates[index, :n]
+        return self.process.show(self.labels[index, :n], ranks[:, :n], places, self.lattice[index])
+
+
+def load(path: str | Path, niggli: bool = False, max_sites: int | None = None) -> Encoded:
+    """Load encoded crystals, or read and encode crystals.
+
+    Args:
+        path: An encoded ``.safetensors`` file, a file of structures, or the name of a data set (``perov5:train``).
+        niggli: Take the Niggli-reduced cell of each.
+        max_sites: Largest number of sites; larger crystals are left out.
+    """
+    if str(path).endswith(".safetensors"):
+        return Encoded.load(path)
+    return encode(Crystals.read(path).objects, niggli=niggli, max_sites=max_sites).crystals
+
+
+def _labels(species: Tensor, numbers: Sequence[int]) -> Tensor:
+    """Turn atomic numbers into labels; padding (below 1) becomes 0."""
+    places = torch.zeros(128, dtype=torch.int64)
+    places[torch.tensor(numbers)] = torch.arange(len(numbers))
+    return places[species.clamp_min(0)]
+
+
+__all__ = ["NETWORKS", "CrystalDataset", "Crystals", "load"]
