@@ -207,7 +207,10 @@ def steering(count: int = 50) -> None:
     for effort in (0.0, 0.01):
         idle = control.judge(equation, task, torch.zeros(count, 32, 64), effort)
         gain, _ = control.best_gain(
-            equation, control.tasks(equation, 2, count), (0.1, 0.2, 0.5, 1.0, 2.0, 4.0), effort
+            equation,
+            control.tasks(equation, 2, count),
+            (0.2, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0),
+            effort,
         )
         fed = control.proportional(equation, task, gain, effort)
         results[f"effort {effort:g}"] = {

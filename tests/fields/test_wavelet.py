@@ -49,6 +49,12 @@ def test_mirror_keeps_half_the_coefficients_and_inverts_exactly(name: str, lengt
     assert np.abs(both.analysis[both.count :] @ np.ones(length)).max() < 1e-9
 
 
+def test_mirror_refuses_an_unstable_inverse(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filters, "_WORST", 2.0)
+    with pytest.raises(SciflowError, match="symmetric filter.*or the mode 'symmetric'"):
+        bank("bior3.3", "mirror", 34)
+
+
 def test_mirror_does_not_glue_the_ends_together() -> None:
     ramp = torch.linspace(0, 1, 32, dtype=torch.float64)
     details = {

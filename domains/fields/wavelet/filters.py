@@ -34,6 +34,7 @@ from sciflow.errors import expected, unknown
 LONGEST = 512
 """Longest axis that is transformed by one dense product."""
 _BLOCK = 256
+_WORST = 30.0  # condition beyond which a mirrored transform is refused
 
 MODES = (
     "periodization",
@@ -97,7 +98,8 @@ def bank(wavelet: str, mode: str, length: int) -> Bank:
         length: Length of the axis, odd or even.
 
     Raises:
-        SciflowError: The wavelet or the mode is unknown, or the axis too short for the mode.
+        SciflowError: The wavelet or the mode is unknown, the axis too short for the mode, or the mode ``mirror`` has
+            no stable inverse (seen for db38 alone, at one length).
     """
     import pywt
 
@@ -119,18 +121,25 @@ def _mirror(wavelet: str, length: int) -> Bank:
     """Return the transform with mirrored ends and ceil(n / 2) coefficients per band."""
     extension, first, second = _mirror_rows(wavelet, length)
     analysis = _picked(wavelet, extension, length, first, second)
+    condition = float(np.linalg.cond(analysis))
+    if condition > _WORST:
+        raise expected(
+            f"border mode mirror of {wavelet} at length {length}",
+            f"condition {condition:.3g}",
+            f"an inverse of at most {_WORST:g}",
+            "use a symmetric filter such as 'bior2.4', or the mode 'symmetric'",
+        )
     return Bank(analysis, np.linalg.pinv(analysis))
 
 
 def _mirror_rows(wavelet: str, length: int) -> tuple[str, int, int]:
     """Find the extension and the first rows kept of each band: those with the best conditioned matrix.
 
-    For a symmetric filter they are the rows that symmetry leaves independent; the others of PyWavelets' filters have
-    such rows too (condition below 11 for all of them, below 4 on odd lengths).
-
-    The choice depends on the filter and on the parity of the length; a long axis is judged by a shorter one.
+    For a symmetric filter they are the rows that symmetry leaves independent; other filters have such rows too, with
+    conditions of 1 to 11. The choice depends on the filter and on the parity of the length; a long axis is judged by a
+    shorter one.
     """
-    longest = 4 * _filter(wavelet).dec_len
+    longest = min(4 * _filter(wavelet).dec_len, 64)
     proxy = length if length <= longest else longest + (length - longest) % 2
     return _mirror_search(wavelet, proxy)
 
