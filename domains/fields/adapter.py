@@ -1,0 +1,316 @@
+"""The adapter of the fields domain: trajectories as `xarray.Dataset`, one for each sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+import xarray as xr
+from torch import Tensor, nn
+
+from sciflow.adapter import Adapter, Read
+from sciflow.errors import SciflowError, expected, unknown
+from sciflow.state import Frame, State
+from sciflow.streams import Streams
+from sciflow.system import System
+
+from . import files, simulation
+from .coding import Coding
+from .layout import Layout
+from .process import DEFAULT, Process
+from .trajectories import SAMPLE
+
+NETWORKS = ("unet",)
+_DATA = ("train", "fields", "given", "periodic", "codec")
+
+
+class Fields(Adapter):
+    """Trajectories of fields in a box of time and space, in wavelet coefficients.
+
+    Args:
+        coding: Layout of the trajectories and their codecs, fitted.
+        process: Path of the coefficients (see `Process.of`).
+        network: ``{"name": one of NETWORKS, ...options}``.
+    """
+
+    name: ClassVar[str] = "fields"
+    suffixes: ClassVar[tuple[str, ...]] = files.SUFFIXES
+
+    def __init__(
+        self,
+        coding: Coding,
+        process: str | Mapping[str, Any] = DEFAULT,
+        network: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.coding, self.layout = coding, coding.layout
+        self.process = Process.of(process, coding.keys)
+        self.network_options = dict(network or {"name": "unet"})
+        self.network_name = self.network_options.pop("name", "unet")
+        if self.network_name not in NETWORKS:
+            raise unknown("network", self.network_name, NETWORKS)
+
+    # -- configuration ---------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Fields:
+        """Make the adapter that `config` described."""
+        return cls(Coding.from_config(config["coding"]), config["process"], config["network"])
+
+    def config(self) -> dict[str, Any]:
+        """Everything that `from_config` needs."""
+        return {
+            "coding": self.coding.config(),
+            "process": self.process.config(),
+            "network": {"name": self.network_name, **self.network_options},
+        }
+
+    @classmethod
+    def fit(
+        cls,
+        data: xr.Dataset,
+        process: str | Mapping[str, Any] = DEFAULT,
+        network: Mapping[str, Any] | None = None,
+        codec: Mapping[str, Any] | None = None,
+        **layout: Any,
+    ) -> Fields:
+        """Make an adapter for trajectories.
+
+        Args:
+            data: Trajectories along a dimension ``sample``.
+            process: Path of the coefficients.
+            network: Name and options of the network.
+            codec: ``wavelet``, ``level``, ``packing`` (see `Coding.fit`).
+            layout: ``fields``, ``given``, ``periodic`` (see `Layout.of`).
+        """
+        found = Layout.of(data, **layout)
+        return cls(Coding.fit(found, found.read(data), codec), process, network)
+
+    @classmethod
+    def from_data(
+        cls, data: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> tuple[Fields, TrajectoryDataset]:
+        """Make an adapter for training data, and the data set.
+
+        Args:
+            data: ``train``: a file, or the name of a data set (``burgers:2000``); ``fields``, ``given``, ``periodic``
+                where the file does not tell; ``codec``, a table with ``wavelet``, ``level``, ``packing``.
+            options: ``process`` and ``network``.
+        """
+        for name in data:
+            if name not in _DATA:
+                raise unknown("key in [data]", name, _DATA)
+        for name in options:
+            if name not in ("process", "network"):
+                raise unknown("table", name, ("process", "network"))
+        if "train" not in data:
+            raise expected("[data]", dict(data), "'train', a file of trajectories")
+        whole = opened(data["train"])
+        shape = {k: data[k] for k in ("fields", "given", "periodic") if k in data}
+        layout = Layout.of(whole, path=data["train"], **shape)
+        values = layout.read(whole, path=data["train"])
+        adapter = cls(Coding.fit(layout, values, data.get("codec")), **options)
+        return adapter, TrajectoryDataset(adapter._show(values))
+
+    def system(self) -> System:
+        """The system of the tensors of coefficients."""
+        return self.process.system()
+
+    def network(self) -> nn.Module:
+        """A new network for the system."""
+        from .networks.unet import Port, UNet
+
+        system, coding = self.system(), self.coding
+        ports = {
+            key: Port(
+                len(coding.codec.names[key]),
+                coding.channels(key),
+                coding.stage(key),
+                system[key].path.heads,
+            )
+            for key in coding.keys
+        }
+        periodic = [axis.mode == "periodization" for axis in coding.codec.transform.axes]
+        try:
+            return UNet(system, ports, periodic, **self.network_options)
+        except TypeError as error:
+            raise SciflowError(f"options of network {self.network_name}: {error}") from None
+
+    # -- objects and states ----------------------------------------------------------------------------------------
+
+    def encode(self, objects: Iterable[Any]) -> State:
+        """Encode trajectories as a clean state; raises if one has another grid, units or missing values."""
+        parts = [self.layout.read(one, path=f"trajectory {k}") for k, one in enumerate(objects)]
+        if not parts:
+            raise expected("trajectories to encode", "none", "at least one")
+        return self._show({name: torch.cat([p[name] for p in parts]) for name in parts[0]})
+
+    def _show(self, values: Mapping[str, Tensor]) -> State:
+        condition = self.coding.condition(values, self._sourced)
+        return State(self.coding.encode(values["fields"]), condition=condition)
+
+    @property
+    def _sourced(self) -> bool:
+        return any(self.process.source(key) for key in self.coding.keys)
+
+    def decode(self, state: State) -> list[Any]:
+        """Decode a clean state to trajectories, first frame and all that is given with them."""
+        state = state.to("cpu", torch.float32)
+        return self.layout.datasets(self.coding.decode(state))
+
+    def frame(self, streams: Streams, options: Mapping[str, Any] | None = None) -> Frame:
+        """Lay out trajectories for what is known; sample i belongs to trajectory i modulo their number in the file.
+
+        Args:
+            streams: Random streams of the batch.
+            options: ``{"given": file}`` of initial states and all else that is known; the name of a given variable
+                sets it to a number everywhere (``f=0``). Without a file the law of the equation draws them, and where
+                there is none they are the mean of the data.
+        """
+        options = dict(options or {})
+        path = options.pop("given", None)
+        numbers = {}
+        for name, value in options.items():
+            if name not in self.layout.given:
+                raise unknown("option", name, ("given", *self.layout.given))
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise expected(f"option {name}", value, "a number")
+            numbers[name] = float(value)
+        index = streams.index.cpu()
+        if path is not None:
+            given = self.layout.read(opened(path), False, tuple(numbers), path)
+            known = {n: v[index % len(v)] for n, v in given.items()}
+        elif (law := self.layout.law()) is not None:
+            known = self.layout.drawn({n: v.cpu() for n, v in law.draw(streams).items()})
+        else:
+            known = self.coding.mean(len(streams))
+        for name, number in numbers.items():
+            shape = self.coding.shape(name)
+            known[name] = torch.full((len(streams), *shape), number)
+        condition = self.coding.condition(known, self._sourced)
+        frame = Frame(dict(self.coding.codec.shapes), condition=condition)
+        return frame.to(streams.index.device)
+
+    # -- files, metrics, pictures ----------------------------------------------------------------------------------
+
+    @classmethod
+    def knows(cls, name: str) -> bool:
+        """True for a data set by name, such as ``burgers:2000-2100``."""
+        return simulation.is_name(name)
+
+    @classmethod
+    def read(
+        cls,
+        path: str | Path,
+        raw: bool = False,
+        progress: Callable[[int], object] | None = None,
+    ) -> Read:
+        """Read trajectories from a netCDF or Zarr file, or a data set by name; one dataset for each sample."""
+        data = opened(path, progress)
+        data = files.load(data, [str(n) for n in data.data_vars], str(path))
+        if SAMPLE not in data.dims:
+            return Read([data])
+        return Read([data.isel({SAMPLE: k}, drop=True) for k in range(data.sizes[SAMPLE])])
+
+    @classmethod
+    def writer(cls, path: str | Path) -> Writer:
+        """Open a file of trajectories for writing, one after the other along the dimension ``sample``."""
+        return Writer(path)
+
+    @classmethod
+    def metrics(
+        cls,
+        objects: Sequence[Any],
+        reference: Sequence[Any] | None = None,
+        train: Sequence[Any] | None = None,
+        *,
+        unreadable: int = 0,
+        device: str = "cpu",
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> Any:
+        """Judge trajectories against those that truly followed (see `report.evaluate`)."""
+        from .report import evaluate
+
+        return evaluate(objects, reference, unreadable)
+
+    @classmethod
+    def draw(cls, objects: Sequence[Any], path: str | Path) -> None:
+        """Draw trajectories in space and time."""
+        from .draw import grid
+
+        grid(objects, path)
+
+    @classmethod
+    def describe(cls, objects: Sequence[Any]) -> list[dict[str, Any]]:
+        """One row per trajectory: mean, deviation and range of each field."""
+        from .report import described
+
+        return [described(k, one) for k, one in enumerate(objects)]
+
+
+class TrajectoryDataset:
+    """Encoded trajectories as training data.
+
+    Args:
+        state: All of them, clean.
+    """
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+
+    def __len__(self) -> int:
+        return self.state.batch_size
+
+    def batch(self, index: Tensor) -> State:
+        """Return some trajectories as a clean state."""
+        return self.state.select(index)
+
+
+class Writer:
+    """A file of trajectories: takes datasets without the dimension ``sample``, and numbers them.
+
+    Args:
+        path: A netCDF or Zarr file.
+
+    Raises:
+        SciflowError: The suffix is unknown or the path cannot be written.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._file = files.Writer(path, SAMPLE)
+
+    def append(self, objects: Sequence[Any]) -> None:
+        """Write more trajectories with the same variables; on disk when this returns."""
+        if not objects:
+            return
+        whole = xr.concat(
+            list(objects),
+            SAMPLE,
+            data_vars="all",
+            coords="minimal",
+            compat="override",
+            join="override",
+            combine_attrs="override",
+        )
+        number = range(self._file.count, self._file.count + len(objects))
+        self._file.append(whole.assign_coords({SAMPLE: list(number)}))
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+
+def opened(path: str | Path, progress: Callable[[int], object] | None = None) -> xr.Dataset:
+    """Open a file of trajectories, or simulate a data set by name."""
+    if simulation.is_name(str(path)):
+        return simulation.simulated(str(path), progress)
+    data = files.read(path)
+    if progress is not None:
+        progress(data.sizes.get(SAMPLE, 1))
+    return data
+
+
+__all__ = ["NETWORKS", "Fields", "TrajectoryDataset", "Writer", "opened"]
