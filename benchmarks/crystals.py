@@ -1,7 +1,8 @@
-"""The structure-prediction tables: what training-free baselines reach, whole test sets, and what matching costs.
+"""The structure-prediction tables: models, what training-free baselines reach, and what matching costs.
 
     SCIFLOW_DATA=... python benchmarks/crystals.py --data perov5
     SCIFLOW_DATA=... python benchmarks/crystals.py --data mp20 --limit 2000
+    SCIFLOW_DATA=... python benchmarks/crystals.py --data perov5 --model perov5 --steps 10 20 50 100
     SCIFLOW_DATA=... python benchmarks/crystals.py --speed 200
 
 Match rate and RMSE at the tolerances of DiffCSP and CrysBFN (ltol .3, stol .5, 10 degrees); "charges" counts
@@ -10,6 +11,9 @@ with stol; strict is (.2, .3, 5). Standard errors are over test structures. The 
 training file, or the validation file. Results go to ``benchmarks/results/crystals-baselines-<data>.json`` after each
 baseline.
 
+``--model`` samples a model, which is told the composition of each test structure and nothing else, with each number of
+``--steps``; the result file sets it beside the baselines of the same data set.
+
 ``--speed n`` compares our matcher with pymatgen's on n perturbed and n random structures of each data set: CPU seconds
 in one process, and the number of different verdicts.
 """
@@ -17,16 +21,23 @@ in one process, and the number of different verdicts.
 from __future__ import annotations
 
 import argparse
+import json
 import resource
 import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from record import write
+import torch
+from record import RESULTS, write
 
-from sciflow.domains.crystals import alignment, baselines, datasets, matching, validity
+from sciflow import grids, solvers
+from sciflow.domains.crystals import Adapter, alignment, baselines, datasets, matching, validity
 from sciflow.domains.crystals.crystal import Crystal
+from sciflow.model import Model, load
+from sciflow.runtime.config import toml_value
+from sciflow.sampling import sample
+from sciflow.streams import Streams
 
 HEAD = (
     f"{'':42}{'match':>8}{'+-':>6}{'charges':>9}{'RMSE':>8}{'cRMSE':>8}{'strict':>8}{'CPU s':>8}"
@@ -121,6 +132,99 @@ def table(args: argparse.Namespace) -> None:
         write(name, seeds=[args.seed], data=data, results=results)
 
 
+def predicted(
+    model: Model,
+    targets: list[Crystal],
+    steps: int,
+    k: int,
+    seed: int,
+    solver: Any = None,
+    grid: Any = None,
+    batch: int = 256,
+) -> list[baselines.Prediction]:
+    """Return k structures for each target, made from its composition alone."""
+    adapter, settings = model.adapter, model.sampling
+    assert isinstance(adapter, Adapter)
+    wanted = [target.composition for target in targets for _ in range(k)]
+    made: list[Crystal] = []
+    for start in range(0, len(wanted), batch):
+        part = wanted[start : start + batch]
+        state = sample(
+            model.system,
+            model.network,
+            adapter.frame_of(part),
+            Streams.range(seed, start, len(part), "sampling"),
+            solver=solvers.make(solver or settings.solver),
+            grid=grids.make(grid or settings.grid),
+            steps=steps,
+        )
+        made += adapter.decode(state)
+    return [made[n * k : (n + 1) * k] for n in range(len(targets))]
+
+
+def model_rows(args: argparse.Namespace) -> None:
+    """Measure a model beside the baselines."""
+    torch.set_num_threads(1)
+    model = load(args.model)
+    whole = datasets.read(f"{args.data}:{args.split}").objects
+    targets = some(whole, args.limit, args.choice)
+    data = {
+        "targets": f"{args.data}:{args.split}",
+        "structures": len(whole),
+        "used": len(targets),
+        "choice": args.choice if args.limit else None,
+        "k": args.k,
+    }
+    solver = toml_value(args.solver) if args.solver else None
+    grid = toml_value(args.grid) if args.grid else None
+    name = args.out or f"crystals-{model.name}"
+    kept: dict[str, Any] = {}
+    if (RESULTS / f"{name}.json").exists():
+        kept = json.loads((RESULTS / f"{name}.json").read_text())["results"]
+    print(f"{len(targets)} of {len(whole)} structures, k = {args.k}\n\n{HEAD}", flush=True)
+    for steps in args.steps or [model.sampling.steps]:
+        start = cpu()
+        predictions = predicted(model, targets, steps, args.k, args.seed, solver, grid)
+        made = cpu() - start
+        start = cpu()
+        found = matching.match(predictions, targets, workers=args.workers)
+        row = measured(found, targets, cpu() - start) | {"cpu_seconds_predicting": made}
+        row |= data | {"steps": steps, "solver": solver or model.sampling.solver}
+        row |= {
+            "grid": grid or model.sampling.grid,
+            "length_error": lengths(predictions, found, targets),
+        }
+        label = f"{steps} steps" + f", best of {args.k}" * (args.k > 1)
+        label += f", {args.split}" * (args.split != "test")
+        label += f", {args.solver}" * bool(args.solver) + f", {args.grid}" * bool(args.grid)
+        kept[label] = row
+        print(
+            line(label, row),
+            f" {made:.0f} s of sampling; lengths {row['length_error']}",
+            flush=True,
+        )
+        baseline = RESULTS / f"crystals-baselines-{args.data}.json"
+        if args.split == "test" and baseline.exists():
+            other = json.loads(baseline.read_text())
+            kept["baselines, whole test set"] = other["results"]
+        write(name, seeds=[args.seed], data=data, results=kept)
+
+
+def lengths(
+    predictions: list[baselines.Prediction], found: matching.Match, targets: list[Crystal]
+) -> dict[str, float]:
+    """Return the mean absolute error of the lengths in angstrom, of the matched and of the others."""
+    errors: dict[bool, list[float]] = {True: [], False: []}
+    for own, row, target in zip(predictions, found.table, targets, strict=True):
+        gap = np.abs(np.sort(own[0].lengths) - np.sort(target.lengths)).mean()
+        errors[row.matched].append(float(gap))
+    return {
+        name: round(float(np.mean(errors[key])), 4)
+        for name, key in (("matched", True), ("others", False))
+        if errors[key]
+    }
+
+
 def disturbed(crystal: Crystal, rng: np.random.Generator) -> Crystal:
     """Return a crystal strained and its sites moved by 3 % or so."""
     lattice = crystal.lattice * (1 + 0.03 * rng.normal(size=(3, 3)))
@@ -195,8 +299,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, help="processes; the processors at hand by default")
     parser.add_argument("--speed", type=int, help="measure the matcher on so many pairs instead")
+    parser.add_argument("--model", help="measure a model: a name or a folder")
+    parser.add_argument("--steps", type=int, nargs="*", help="numbers of steps; the model's own")
+    parser.add_argument("--solver", help="instead of the model's own, e.g. bayesian-update")
+    parser.add_argument("--grid", help="instead of the model's own")
+    parser.add_argument("--choice", type=int, default=0, help="seed of the choice of --limit")
+    parser.add_argument("--out", help="name of the result file")
     args = parser.parse_args()
-    (speed if args.speed else table)(args)
+    (model_rows if args.model else speed if args.speed else table)(args)
 
 
 if __name__ == "__main__":

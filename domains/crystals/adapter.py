@@ -280,11 +280,32 @@ class Crystals(Adapter):
         device, count = streams.index.device, len(streams)
         flat = torch.ones(count, len(choices), dtype=torch.float64, device=device)
         drawn = streams.categorical(flat).tolist()
-        width = max(sum(choices[k].values()) for k in drawn)
-        labels = torch.zeros(count, width, dtype=torch.int64)
+        return self.frame_of([choices[k] for k in drawn], device)
+
+    def frame_of(
+        self,
+        compositions: Sequence[Mapping[int, int]],
+        device: torch.device | str = "cpu",
+    ) -> Frame:
+        """Lay out one crystal for each composition: structure prediction for a list of targets.
+
+        Args:
+            compositions: Number of atoms in the cell by atomic number, of elements of the model.
+            device: Where to.
+
+        Raises:
+            SciflowError: The model makes compositions itself, or does not know an element.
+        """
+        if not self.process.given:
+            raise expected("process of species", "one that makes them", "'given'")
+        width = max(sum(composition.values()) for composition in compositions)
+        labels = torch.zeros(len(compositions), width, dtype=torch.int64)
         ranks = torch.zeros_like(labels)
-        for row, k in enumerate(drawn):
-            species, own = sites(choices[k])
+        for row, composition in enumerate(compositions):
+            species, own = sites(composition)
+            for z in composition:
+                if z not in self.numbers:
+                    raise unknown("element", table.symbol(z), self.elements)
             labels[row, : len(own)] = torch.tensor([self.numbers.index(z) for z in species])
             ranks[row, : len(own)] = torch.tensor(own)
         return self._frame(labels.to(device), ranks.to(device))
