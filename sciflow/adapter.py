@@ -219,6 +219,14 @@ class Adapter(ABC):
         """Readers of foreign weights: name to ``function(path) -> Model``."""
         return {}
 
+    @classmethod
+    def commands(cls) -> dict[str, Callable[..., Any]]:
+        """Verbs of the command line that the domain brings along: functions as typer takes them.
+
+        Each is named in the table ``verbs`` of the domain's ``examples.toml``, too (see `registry`).
+        """
+        return {}
+
 
 def check(adapter: Adapter, objects: Sequence[Any], same: Any = None, atol: float = 1e-4) -> None:
     """Assert that an adapter keeps the contract; raises with the first breach.

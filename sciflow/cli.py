@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+import typer.core
 
 from . import __version__, registry
 from .errors import SciflowError, expected, unknown
@@ -25,8 +26,37 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 WRONG = 2
 
+
+class _Verb(typer.core.TyperCommand):
+    """A verb that a domain brings along; the domain is imported when it is called, not for the list of verbs."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], *more: Any, **extra: Any
+    ) -> Any:
+        name = str(self.name)
+        lone = typer.Typer(add_completion=False, rich_markup_mode="rich")
+        function = registry.adapter(registry.verbs()[name][0]).commands()[name]
+        lone.command(name, epilog=_foot(name))(function)
+        return typer.main.get_command(lone).make_context(info_name, args, *more, **extra)
+
+
+class _Verbs(typer.core.TyperGroup):
+    """The verbs of the core, then those of the domains."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*super().list_commands(ctx), *registry.verbs()]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        found = super().get_command(ctx, cmd_name)
+        if found is None and cmd_name in registry.verbs():
+            domain, text = registry.verbs()[cmd_name]
+            found = _Verb(cmd_name, callback=lambda: None, help=f"{text} ({domain})")
+        return found
+
+
 app = typer.Typer(
     name="sciflow",
+    cls=_Verbs,
     help="Generative learning for science: new samples, their worth, and models of your own.",
     no_args_is_help=True,
     add_completion=False,

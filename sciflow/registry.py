@@ -3,8 +3,9 @@
 A domain is a folder ``sciflow/domains/<name>`` (in a checkout ``domains/<name>``), or a package of
 a third party under the entry-point group ``sciflow.domains``. Its ``__init__`` exposes
 ``ADAPTER``, a subclass of `Adapter`. Beside it may lie ``models/<model>/``, the shipped models,
-and ``examples.toml``, command lines for the help texts by verb. Names, models and examples are
-found without importing the domain, so they need none of its libraries.
+and ``examples.toml``, command lines for the help texts by verb, with a table ``verbs`` of the
+verbs that the domain brings along and what they do (see `Adapter.commands`). Names, models and
+examples are found without importing the domain, so they need none of its libraries.
 """
 
 from __future__ import annotations
@@ -119,12 +120,25 @@ def shipped(domain: str | None = None) -> dict[str, Path]:
 
 def examples(verb: str) -> list[str]:
     """Command lines that the domains give as examples of a verb."""
-    found: list[str] = []
+    return [line for table in _tables().values() for line in table.get(verb, [])]
+
+
+def verbs() -> dict[str, tuple[str, str]]:
+    """Verbs that the domains bring along: their domain, and what they do."""
+    return {
+        verb: (name, text)
+        for name, table in _tables().items()
+        for verb, text in table.get("verbs", {}).items()
+    }
+
+
+@cache
+def _tables() -> dict[str, dict[str, Any]]:
+    found = {}
     for name in names():
         home = folder(name)
         if home and (home / "examples.toml").is_file():
-            table: dict[str, Any] = tomllib.loads((home / "examples.toml").read_text("utf-8"))
-            found += table.get(verb, [])
+            found[name] = tomllib.loads((home / "examples.toml").read_text("utf-8"))
     return found
 
 

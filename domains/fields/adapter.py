@@ -248,6 +248,13 @@ class Fields(Adapter):
 
         return [described(k, one) for k, one in enumerate(objects)]
 
+    @classmethod
+    def commands(cls) -> dict[str, Callable[..., Any]]:
+        """The verb ``simulate``."""
+        from .commands import simulate
+
+        return {"simulate": simulate}
+
 
 class TrajectoryDataset:
     """Encoded trajectories as training data.

@@ -178,7 +178,7 @@ class Layout:
             ``[B, *axes]``.
 
         Raises:
-            SciflowError: A variable is missing, has other dimensions, units, coordinates, or values that are no numbers.
+            SciflowError: A variable is missing, has other dimensions, units or coordinates, or is not finite.
         """
         found: dict[str, Tensor] = {}
         starts, boxes = [], []

@@ -1,5 +1,7 @@
-"""Data sets by the law of an equation, by name: ``burgers:2000`` are its first 2,000 trajectories, ``burgers:2000-2100``
-the hundred after them. They are simulated when they are read; seed 0 and the defaults of the equation.
+"""Data sets by the law of an equation, simulated when they are read.
+
+``burgers:2000`` are the first 2,000 trajectories of seed 0 of the equation as it is by default, ``burgers:2000-2100``
+the hundred after them.
 """
 
 from __future__ import annotations

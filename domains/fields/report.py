@@ -1,0 +1,280 @@
+"""Metrics of trajectories: errors against what truly followed, scores of ensembles, scales.
+
+Sample i belongs to reference trajectory i modulo their number R, as ``generate`` makes them with the option ``given``;
+where there are more samples than trajectories, those of one trajectory are its ensemble. The first frame, which is
+given, counts nowhere. Persistence, the start at all times, stands beside each error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from sciflow.errors import SciflowError, expected
+
+from . import metrics, scores
+from .layout import TIME, Layout
+
+# Label of a figure, and which direction is better.
+_LABELS = {
+    "nrmse": ("nRMSE of one sample", "lower"),
+    "mse": ("mean square error", "lower"),
+    "mae": ("mean absolute error", "lower"),
+    "l_inf": ("largest error", "lower"),
+    "abrupt": ("error in the steepest tenth", "lower"),
+    "correlation_time": ("time of correlation > 0.8", "higher"),
+    "ensemble_nrmse": ("nRMSE of the ensemble mean", "lower"),
+    "crps": ("fair CRPS", "lower"),
+    "spread_skill": ("spread-skill ratio (1 is right)", ""),
+    "mean": ("mean", ""),
+    "deviation": ("standard deviation", ""),
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number of all samples.
+
+    Args:
+        value: The number; None where it could not be taken.
+        over: How many samples it is of.
+        reference: The same number of the persistence forecast, or of the reference data.
+        note: Why there is no value, or what it is of.
+    """
+
+    value: float | None
+    over: int
+    reference: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Metrics of a set of trajectories.
+
+    Args:
+        table: One row per sample.
+        figures: Totals by name, ``<figure>`` or ``<figure> of <field>`` where there are several fields.
+        scales: Share of the energy in each octave of wavenumbers, of the samples and of the reference.
+        reference: Number of reference trajectories.
+        unreadable: Number of samples that could not be read.
+    """
+
+    table: list[dict[str, Any]]
+    figures: dict[str, Figure]
+    scales: dict[str, tuple[list[str], list[float], list[float] | None]] = field(
+        default_factory=dict
+    )
+    reference: int = 0
+    unreadable: int = 0
+
+    def __getitem__(self, name: str) -> float | None:
+        return self.figures[name].value
+
+    def summary(self) -> dict[str, Any]:
+        """Totals, JSON-able."""
+        figures = {}
+        for name, figure in self.figures.items():
+            kind, _, of = name.partition(" of ")
+            label, better = _LABELS[kind]
+            figures[name] = {
+                "label": f"{label}, {of}" if of else label,
+                "kind": "mean",
+                "better": better,
+                "value": figure.value,
+                "over": figure.over,
+                "reference": figure.reference,
+                "note": figure.note,
+            }
+        histograms = {
+            f"scales of {name}": {
+                "unit": "waves per box",
+                "kind": "share",
+                "bins": bins,
+                "generated": own,
+                "reference": other,
+            }
+            for name, (bins, own, other) in self.scales.items()
+        }
+        return {
+            "generated": len(self.table),
+            "unreadable": self.unreadable,
+            "reference": self.reference,
+            "figures": figures,
+            "histograms": histograms,
+        }
+
+    def to_text(self) -> str:
+        """Totals as an aligned table."""
+        head = f"{len(self.table):,} generated"
+        if self.unreadable:
+            head += f", {self.unreadable:,} more unreadable"
+        if self.reference:
+            head += f", against {self.reference:,} trajectories"
+        beside = "persistence" if self.reference else ""
+        lines = [head, "", f"{'':36}{'generated':>12}{beside:>13}{'over':>9}"]
+        for name, figure in self.summary()["figures"].items():
+            over = f"{figure['over']:>9,}"
+            note = f"  {figure['note']}" if figure["note"] else ""
+            if figure["value"] is None:
+                lines.append(f"{figure['label']:36}{'-':>12}{'':13}{over}{note}")
+                continue
+            other = "" if figure["reference"] is None else f"{figure['reference']:.4g}"
+            if name.startswith(("mean", "deviation")) and other:
+                note = "  beside it: the reference data"
+            lines.append(f"{figure['label']:36}{figure['value']:>12.4g}{other:>13}{over}{note}")
+        return "\n".join(lines)
+
+
+def evaluate(
+    objects: Sequence[xr.Dataset],
+    reference: Sequence[xr.Dataset] | None = None,
+    unreadable: int = 0,
+) -> Metrics:
+    """Judge trajectories.
+
+    Args:
+        objects: Samples.
+        reference: Trajectories that truly followed, in the order of the starts that were given.
+        unreadable: Number of samples that could not even be read.
+
+    Raises:
+        SciflowError: A sample has not the fields or the grid of the others, or starts elsewhere than its reference.
+    """
+    if not objects:
+        return Metrics([], {}, reference=len(reference or ()), unreadable=unreadable)
+    layout = Layout.of(objects[0], path="sample 0")
+    made = _boxes(layout, objects, "sample")
+    true = _boxes(layout, reference, "reference trajectory") if reference else None
+    table = [described(k, one) for k, one in enumerate(objects)]
+    figures: dict[str, Figure] = {}
+    scales: dict[str, Any] = {}
+    dims = len(layout.space)
+    for c, name in enumerate(layout.fields):
+        of = f" of {name}" if len(layout.fields) > 1 else ""
+        box = made[:, c]
+        for kind, value in (("mean", Tensor.mean), ("deviation", Tensor.std)):
+            beside = None if true is None else float(value(true[:, c, 1:]))
+            figures[kind + of] = Figure(float(value(box[:, 1:])), len(box), beside)
+        other = None if true is None else true[:, c]
+        scales[name] = _octaves(box, other, dims)
+        if other is not None:
+            rows, found = _errors(box, other, layout, dims)
+            figures |= {kind + of: figure for kind, figure in found.items()}
+            for k, row in enumerate(rows):
+                table[k] |= {kind + of: value for kind, value in row.items()}
+    return Metrics(table, figures, scales, len(reference or ()), unreadable)
+
+
+def _errors(
+    box: Tensor, other: Tensor, layout: Layout, dims: int
+) -> tuple[list[dict[str, float]], dict[str, Figure]]:
+    """Errors of one field: rows by sample, and totals."""
+    count = len(other)
+    index = torch.arange(len(box)) % count
+    start, wanted = box[:, 0], other[index, 0]
+    size = float(other.square().mean().sqrt()) or 1.0
+    off = (start - wanted).square().flatten(1).mean(1).sqrt()
+    if bool((off > 1e-2 * size).any()):
+        k = int((off > 1e-2 * size).nonzero()[0])
+        raise SciflowError(
+            f"sample {k}: got another initial state than reference trajectory {k % count}, expected the same; "
+            "generate with --option given=FILE of the reference"
+        )
+    p, u = box[:, 1:], other[index, 1:]
+    lasting = wanted.unsqueeze(1).expand_as(u)
+    times = torch.tensor(layout.coordinates[TIME][1:])
+    errors = {
+        "nrmse": metrics.nrmse,
+        "mse": metrics.mse,
+        "mae": metrics.mae,
+        "l_inf": metrics.l_inf,
+        "abrupt": metrics.abrupt_error,
+        "correlation_time": lambda a, b: metrics.correlation_time(a, b, times, dims),
+    }
+    columns = {name: function(p, u) for name, function in errors.items()}
+    beside = {name: function(lasting, u) for name, function in errors.items()}
+    rows = [{name: float(column[k]) for name, column in columns.items()} for k in range(len(box))]
+    found = {
+        name: Figure(float(column.mean()), len(box), float(beside[name].nan_to_num().mean()))
+        for name, column in columns.items()
+    }
+    members = len(box) // count
+    why = "" if members > 1 else "needs two samples or more of each trajectory"
+    kept = min(count, len(box))
+    if members > 1:
+        ensemble = p[: members * count].unflatten(0, (members, count)).transpose(0, 1)
+        truth = other[:, 1:]
+        mean = metrics.nrmse(ensemble.mean(1), truth)
+        ratio = scores.spread_skill(ensemble, truth).ratio
+        note = f"{members} members"
+        mae = beside["mae"][:count].mean()
+        found["ensemble_nrmse"] = Figure(float(mean.mean()), count, note=note)
+        score = float(scores.crps(ensemble, truth).mean())
+        found["crps"] = Figure(score, count, float(mae), note)
+        found["spread_skill"] = Figure(ratio, count, note=note)
+    else:
+        for name in ("ensemble_nrmse", "crps", "spread_skill"):
+            found[name] = Figure(None, kept, note=why)
+    return rows, found
+
+
+def _boxes(layout: Layout, objects: Sequence[xr.Dataset], what: str) -> Tensor:
+    """Fields of all objects, first frame included: ``[B, fields, time, *space]``."""
+    found = []
+    bare = Layout(
+        layout.fields, layout.space, {}, layout.coordinates, layout.units, layout.periodic
+    )
+    for k, one in enumerate(objects):
+        values = bare.read(one, path=f"{what} {k}")
+        box = torch.cat((values["start"].unsqueeze(2), values["fields"]), dim=2)
+        if found and box.shape != found[0].shape:
+            raise expected(
+                f"{what} {k}: grid",
+                list(box.shape[2:]),
+                f"{list(found[0].shape[2:])} as the others",
+            )
+        found.append(box)
+    return torch.cat(found)
+
+
+def _octaves(
+    box: Tensor, other: Tensor | None, dims: int
+) -> tuple[list[str], list[float], list[float] | None]:
+    """Shares of the mean square by octave of wavenumbers."""
+
+    def shares(values: Tensor) -> Tensor:
+        power = metrics.spectrum(values[:, 1:], dims).flatten(0, -2).mean(0)
+        edge = power.new_tensor([2.0**k for k in range(16)])
+        octave = torch.bucketize(torch.arange(len(power)).to(power), edge, right=True)
+        summed = power.new_zeros(int(octave.max()) + 1).index_add_(0, octave, power)
+        return summed / summed.sum()
+
+    own = shares(box)
+    names = ["0", "1"]
+    names += [f"{2**k} to {2 ** (k + 1) - 1}" for k in range(1, len(own) - 1)]
+    return names[: len(own)], own.tolist(), None if other is None else shares(other).tolist()
+
+
+def described(number: int, one: xr.Dataset) -> dict[str, Any]:
+    """One row of plain values: mean, deviation and range of each field."""
+    row: dict[str, Any] = {"sample": number}
+    for name, array in one.data_vars.items():
+        if TIME in array.dims and array.ndim > 1:
+            values = np.asarray(array.values, dtype=np.float64)
+            row |= {
+                f"{name}_mean": float(values.mean()),
+                f"{name}_std": float(values.std()),
+                f"{name}_min": float(values.min()),
+                f"{name}_max": float(values.max()),
+            }
+    return row
+
+
+__all__ = ["Figure", "Metrics", "described", "evaluate"]
