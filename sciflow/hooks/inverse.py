@@ -73,7 +73,7 @@ class _Through(Hook):
             for name, c in system.items()
             if isinstance(c.path, GaussianPath)
             and not c.source
-            and not c.path.lacks(c.space, "score")
+            and not (c.path.lacks(c.space, "score") or c.path.lacks(c.space, "posterior"))
         ]
         if not names:
             raise SciflowError(

@@ -70,7 +70,7 @@ class Steer(Hook):
         """
         if not self.low <= t <= self.high:
             return ends
-        labels = {name for name, c in system.items() if not c.path.continuous}
+        labels = {n for n, c in system.items() if c.kind == "logits" and ends[n].x0 is None}
         points = {
             name: end.x1.clamp_min(_TINY).log() if name in labels else end.x1.detach()
             for name, end in ends.items()
