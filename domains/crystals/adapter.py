@@ -27,6 +27,7 @@ from .structures import encode
 NETWORKS = ("periodic",)
 REMEMBERED = 1000
 """Number of compositions of the data that a model keeps, to draw from where no formula is given."""
+_NOBLE = (0, 2, 10, 18, 36, 54, 86)  # the atomic numbers before each period
 _DATA = ("train", "niggli", "max_sites", "representation", "inversion")
 
 
@@ -40,7 +41,7 @@ class Crystals(Adapter):
         formulas: Contents of cells of the data, such as ``SrTiO3``.
         cells: How lattices are written (`Cells.config`).
         process: Paths of coordinates, lattice and species (see `Process.of`).
-        network: ``{"name": one of NETWORKS, ...options}``.
+        network: ``{"name": one of NETWORKS, ...options}``; ``facts = true`` shows it `facts` of the elements.
         inversion: Whether a crystal and its inversion are one in the data (see `arrangement`).
     """
 
@@ -166,8 +167,11 @@ class Crystals(Adapter):
         """A new network for the system."""
         from .networks.periodic import Periodic
 
+        options = dict(self.network_options)
+        if options.pop("facts", False):
+            options["facts"] = facts(self.numbers)
         try:
-            return Periodic(self.process, **self.network_options)
+            return Periodic(self.process, **options)
         except TypeError as error:
             raise SciflowError(f"options of network {self.network_name}: {error}") from None
 
@@ -438,6 +442,24 @@ def load(path: str | Path, niggli: bool = False, max_sites: int | None = None) -
     return encode(Crystals.read(path).objects, niggli=niggli, max_sites=max_sites).crystals
 
 
+def facts(numbers: Sequence[int]) -> list[list[float]]:
+    """Return facts about elements: electronegativity, radius, period and place in it, each of mean 0 and variance 1.
+
+    Args:
+        numbers: Atomic numbers; what the tables do not know becomes the mean.
+    """
+    rows = []
+    for z in numbers:
+        period = sum(z > noble for noble in _NOBLE)
+        rows.append(
+            (table.ELECTRONEGATIVITIES[z - 1], table.RADII[z - 1], period, z - _NOBLE[period - 1])
+        )
+    values = torch.tensor(rows, dtype=torch.float64)
+    mean = values.nanmean(0)
+    centred = (values - mean).nan_to_num()
+    return (centred / centred.std(0, correction=0).clamp_min(1e-6)).tolist()
+
+
 def _labels(species: Tensor, numbers: Sequence[int]) -> Tensor:
     """Turn atomic numbers into labels; padding (below 1) becomes 0."""
     places = torch.zeros(128, dtype=torch.int64)
@@ -445,4 +467,4 @@ def _labels(species: Tensor, numbers: Sequence[int]) -> Tensor:
     return places[species.clamp_min(0)]
 
 
-__all__ = ["NETWORKS", "CrystalDataset", "Crystals", "load"]
+__all__ = ["NETWORKS", "CrystalDataset", "Crystals", "facts", "load"]

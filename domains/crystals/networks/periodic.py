@@ -29,6 +29,7 @@ Wu et al., arXiv:2502.02016, section 4.3.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -111,6 +112,7 @@ class Periodic(nn.Module):
         harmonics: Number of harmonics in the pair features.
         radial: Number of Gaussians of the distance in the pair features.
         frame: Whether sites see their place relative to the anchor and may answer in its frame; no anchor, no frame.
+        facts: Numbers about each element that sites see beside its embedding, ``[K, F]`` (see `adapter.facts`).
     """
 
     def __init__(
@@ -121,6 +123,7 @@ class Periodic(nn.Module):
         harmonics: int = 4,
         radial: int = 16,
         frame: bool = True,
+        facts: Sequence[Sequence[float]] | None = None,
     ) -> None:
         super().__init__()
         for name, value in (("width", width), ("layers", layers), ("harmonics", harmonics)):
@@ -132,6 +135,13 @@ class Periodic(nn.Module):
         elements = len(process.frequencies)
         self.species = nn.Linear(process.states, width, bias=False)
         nn.init.normal_(self.species.weight, std=0.5)
+        if facts is not None:
+            table = torch.zeros(process.states, len(facts[0]))  # a mask state has no properties
+            table[:elements] = torch.tensor(facts)
+            self.register_buffer("facts", table, persistent=False)
+            self.properties = nn.Linear(table.shape[1], width, bias=False)
+        else:
+            self.facts = None
         self.ranks = nn.Embedding(MOST + 1, width)
         nn.init.normal_(self.ranks.weight, std=0.5)
         self.sure = nn.Linear(4, width)
@@ -172,7 +182,10 @@ class Periodic(nn.Module):
         pairs = self.pairs(phi).chunk(self.depth, -1)
         # Lattices of unit variance pass as they are; paths that begin with much noise are held in range.
         g = self.graph(torch.cat((view.lattice.asinh(), _times(t)), -1))
-        h = self.species(one_hot(view.species, self.process.states, g.dtype))
+        species = one_hot(view.species, self.process.states, g.dtype)
+        h = self.species(species)
+        if self.facts is not None:
+            h = h + self.properties(species @ self.facts)
         known = view.known.to(g.dtype).unsqueeze(-1)
         h = (
             h
