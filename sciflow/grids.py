@@ -177,11 +177,46 @@ class Karras(_ByNoise):
         return -2 * self.rho * torch.linspace(most, least, count, dtype=torch.float64).log()
 
 
+@dataclass(frozen=True)
+class Chart(Grid):
+    """Knots at u = 1 - (1 - i / K)^power, u = a / (a + s): on every path those of ``power`` on the linear one.
+
+    Args:
+        power: Exponent > 0; dense near the data for power > 1.
+        component: Name of the component to follow; empty takes the first.
+    """
+
+    power: float = 1.5
+    component: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.power > 0:
+            raise expected("power of the grid", self.power, "a positive number")
+
+    def knots(self, steps: int, system: System) -> list[float]:
+        name = self.component or next(iter(system))
+        if name not in system:
+            raise unknown("component of grid Chart", name, system)
+        path = system[name].path
+        if not isinstance(path, GaussianPath):
+            raise SciflowError(
+                f"grid Chart: got component {name!r} on path {type(path).__name__}, expected a Gaussian path, which "
+                "has a noise level; use grid 'power'"
+            )
+        ends = (path.at(0.0), path.at(1.0))
+        first, last = (float(c.a) / (float(c.a) + float(c.s)) for c in ends)
+        shares = torch.tensor(_fractions(steps), dtype=torch.float64)
+        u = first + (last - first) * (1 - (1 - shares) ** self.power)
+        times = path.time(2 * torch.logit(u[1:-1])).tolist()
+        return [0.0, *times, 1.0]
+
+
 GRIDS: dict[str, type[Grid]] = {
     "uniform": Uniform,
     "power": Power,
     "log-snr": LogSNR,
     "karras": Karras,
+    "chart": Chart,
 }
 
 

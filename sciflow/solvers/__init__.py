@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import unknown
+from .adams import Adams
 from .adaptive import Dopri5, Work
 from .ancestral import Ancestral
 from .base import Predict, Solver, Step
@@ -33,6 +34,7 @@ SOLVERS: dict[str, type[Solver]] = {
     "dpm++": DPMSolverPP,
     "dpm++2m": DPMSolverPP2M,
     "unipc": UniPC,
+    "adams": Adams,
     "dpm++sde": DPMSolverSDE,
     "euler-maruyama": EulerMaruyama,
     "reverse-diffusion": ReverseDiffusion,
