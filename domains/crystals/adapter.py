@@ -20,6 +20,7 @@ from .arrangement import Arrangement, sites
 from .cells import Cells
 from .crystal import Crystal
 from .files import SUFFIXES
+from .labels import facts, labels_of
 from .process import Process
 from .structures import Crystals as Encoded
 from .structures import encode
@@ -27,7 +28,6 @@ from .structures import encode
 NETWORKS = ("periodic",)
 REMEMBERED = 1000
 """Number of compositions of the data that a model keeps, to draw from where no formula is given."""
-_NOBLE = (0, 2, 10, 18, 36, 54, 86)  # the atomic numbers before each period
 _DATA = ("train", "niggli", "max_sites", "representation", "inversion")
 
 
@@ -41,7 +41,7 @@ class Crystals(Adapter):
         formulas: Contents of cells of the data, such as ``SrTiO3``.
         cells: How lattices are written (`Cells.config`).
         process: Paths of coordinates, lattice and species (see `Process.of`).
-        network: ``{"name": one of NETWORKS, ...options}``; ``facts = true`` shows it `facts` of the elements.
+        network: ``{"name": one of NETWORKS, ...options}``; ``facts = true`` shows it `labels.facts` of the elements.
         inversion: Whether a crystal and its inversion are one in the data (see `arrangement`).
     """
 
@@ -111,7 +111,7 @@ class Crystals(Adapter):
             inversion: Whether a crystal and its inversion are one.
         """
         numbers = crystals.elements()
-        labels = _labels(crystals.species.long(), numbers)
+        labels = labels_of(crystals.species.long(), numbers)
         counts = torch.bincount(labels[crystals.mask], minlength=len(numbers)).double()
         cells = Cells.fit(
             crystals.matrix(torch.float64), labels, crystals.mask, len(numbers), representation
@@ -414,7 +414,7 @@ class CrystalDataset:
         self.process = adapter.process
         arranged = Arrangement.of(crystals, adapter.inversion)
         self.ranks, self.coordinates = arranged.ranks, arranged.coordinates
-        self.labels = _labels(arranged.species, adapter.numbers)
+        self.labels = labels_of(arranged.species, adapter.numbers)
         matrices = crystals.matrix(torch.float64)
         self.lattice = adapter.cells.encode(matrices, self.labels, self.ranks > 0).float()
 
@@ -442,29 +442,4 @@ def load(path: str | Path, niggli: bool = False, max_sites: int | None = None) -
     return encode(Crystals.read(path).objects, niggli=niggli, max_sites=max_sites).crystals
 
 
-def facts(numbers: Sequence[int]) -> list[list[float]]:
-    """Return facts about elements: electronegativity, radius, period and place in it, each of mean 0 and variance 1.
-
-    Args:
-        numbers: Atomic numbers; what the tables do not know becomes the mean.
-    """
-    rows = []
-    for z in numbers:
-        period = sum(z > noble for noble in _NOBLE)
-        rows.append(
-            (table.ELECTRONEGATIVITIES[z - 1], table.RADII[z - 1], period, z - _NOBLE[period - 1])
-        )
-    values = torch.tensor(rows, dtype=torch.float64)
-    mean = values.nanmean(0)
-    centred = (values - mean).nan_to_num()
-    return (centred / centred.std(0, correction=0).clamp_min(1e-6)).tolist()
-
-
-def _labels(species: Tensor, numbers: Sequence[int]) -> Tensor:
-    """Turn atomic numbers into labels; padding (below 1) becomes 0."""
-    places = torch.zeros(128, dtype=torch.int64)
-    places[torch.tensor(numbers)] = torch.arange(len(numbers))
-    return places[species.clamp_min(0)]
-
-
-__all__ = ["NETWORKS", "CrystalDataset", "Crystals", "facts", "load"]
+__all__ = ["NETWORKS", "CrystalDataset", "Crystals", "load"]

@@ -112,7 +112,7 @@ class Periodic(nn.Module):
         harmonics: Number of harmonics in the pair features.
         radial: Number of Gaussians of the distance in the pair features.
         frame: Whether sites see their place relative to the anchor and may answer in its frame; no anchor, no frame.
-        facts: Numbers about each element that sites see beside its embedding, ``[K, F]`` (see `adapter.facts`).
+        facts: Numbers about each element that sites see beside its embedding, ``[K, F]`` (see `labels.facts`).
     """
 
     def __init__(
