@@ -104,7 +104,89 @@ def molecules() -> str:
     return lines([*head, *columns], rows)
 
 
-TABLES: dict[str, Callable[[], str]] = {"molecules": molecules}
+FAMILIES = {
+    "midpoint": "midpoint",
+    "heun": "Heun",
+    "heun3": "third order, three stages",
+    "rk4": "RK4",
+    "ddim": "DDIM",
+    "dpm-solver-single": "DPM-Solver, single step",
+    "dpm++2m": "DPM-Solver++ 2M",
+    "dpm++3m": "DPM-Solver++ 3M",
+    "dpm++single": "DPM-Solver++, single step",
+    "unipc": "UniPC",
+    "adams": "Adams",
+}
+
+
+def core() -> str:
+    """Our best row of each family of solvers beside the best row of any library, on the ring of eight modes."""
+    found = {
+        (v["family"], v["budget"]): v
+        for v in read("core-ring")["results"]["verdicts"]
+        if "ours" in v
+    }
+    rows = []
+    for family, label in FAMILIES.items():
+        cells = [label]
+        for budget in (10, 20, 40, 80):
+            verdict = found.get((family, budget))
+            if verdict is None or verdict.get("best") is None:
+                cells.append(NONE)
+                continue
+            ours, best = (f"{verdict[k]:.2g}" for k in ("ours", "best"))
+            library = verdict["best_sampler"].split()[0]
+            cells.append(f"{ours} / {best} ({library})")
+        rows.append(cells)
+    return lines(["family: ours / best library", "10 calls", "20", "40", "80"], rows)
+
+
+def crystals() -> str:
+    """Structure prediction on Perov-5 and MP-20: training-free baselines, and models where there are any."""
+    rows = []
+    for data, label in (("perov5", "Perov-5"), ("mp20", "MP-20")):
+        for file in (f"crystals-baselines-{data}", f"crystals-{data}"):
+            if not (RESULTS / f"{file}.json").is_file():
+                continue
+            for name, row in read(file)["results"].items():
+                if not isinstance(row, dict) or "match_rate" not in row:
+                    continue
+                rows.append(
+                    [
+                        f"{label}: {name}",
+                        percent(row["match_rate"]),
+                        number(4)(row["rmse"]),
+                        number(3)(row["crmse"]),
+                        percent(row["strict_match_rate"]),
+                        str(row["references"]),
+                    ]
+                )
+    head = ["k = 1", "match (.3, .5, 10)", "RMSE", "cRMSE", "strict (.2, .3, 5)", "structures"]
+    return lines(head, rows)
+
+
+def weather() -> str:
+    """Forecasts by the baselines: CRPS of persistence (its mean error), climatology, the linear-Gaussian law."""
+    rows = []
+    for row in read("fields_weather")["results"]:
+        rows.append(
+            [
+                f"{row['data']} {row['variable']} ({row['units']})",
+                f"{row['lead_hours']:.0f} h",
+                f"{row['persistence']['mae']:.3g}",
+                f"{row['climatology']['fair_crps']:.3g}",
+                f"{row['linear_gaussian']['crps']:.3g}",
+            ]
+        )
+    return lines(["field", "lead", "persistence", "climatology", "linear-Gaussian"], rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "molecules": molecules,
+    "core": core,
+    "crystals": crystals,
+    "weather": weather,
+}
 
 
 def filled(text: str) -> str:
