@@ -119,9 +119,10 @@ class Component:
             return None
         kind = "data" if self.kind == "logits" else self.kind
         try:
-            return inverse(kind, c)
+            x1_x, x1_p, x0_x, x0_p = inverse(kind, c)
         except ZeroDivisionError:
             return None
+        return float(x1_x), float(x1_p), float(x0_x), float(x0_p)
 
     def near(self, ends: Ends, other: Ends) -> Ends:
         """Return `ends` in the coordinates nearest to those of `other`: they are not unique on a torus."""

@@ -65,10 +65,6 @@ class Space(ABC):
         """Return the nearest tangent vector (a step, a velocity, a score), zero on padding."""
         return self.project(v, mask)
 
-    def tangent(self, v: Tensor, mask: Tensor | None) -> Tensor:
-        """Return the nearest tangent vector (a step, a velocity, a score), zero on padding."""
-        return self.project(v, mask)
-
     def move(self, x: Tensor, step: Tensor) -> Tensor:
         """Return the point reached from `x` by the tangent vector `step`."""
         return x + step
@@ -128,9 +124,6 @@ class Torus(Space):
         x = torch.remainder(x, self.period)
         # Rounding carries a small negative number to the period itself.
         return super().project(torch.where(x < self.period, x, 0.0), mask)
-
-    def tangent(self, v: Tensor, mask: Tensor | None) -> Tensor:
-        return super().project(v, mask)
 
     def tangent(self, v: Tensor, mask: Tensor | None) -> Tensor:
         return super().project(v, mask)

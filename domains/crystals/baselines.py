@@ -57,7 +57,7 @@ class VolumeFit:
         volumes: Volume per atom of each element in angstrom^3, by atomic number, ``[119]``.
     """
 
-    volumes: NDArray[np.float64]
+    volumes: NDArray[np.floating]
 
     @classmethod
     def of(cls, library: Sequence[Crystal], ridge: float = 1.0) -> VolumeFit:

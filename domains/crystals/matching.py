@@ -178,7 +178,7 @@ def match(
             len(predictions),
             f"one for each of {len(references)} references, and at least one",
         )
-    tasks = [
+    tasks: list[_Task] = [
         (_candidates(own), Crystal.of(reference), tolerances, rule)
         for own, reference in zip(predictions, references, strict=True)
     ]
@@ -266,14 +266,14 @@ def _metre(
         for composition, own in pools([c for c in candidates if c is not None]).items():
             made[composition] += [(k, candidate) for candidate in own]
     jobs: list[_Task] = []
-    own: list[Row] = []
+    rows: list[Row] = []
     for k, ((_, reference, tolerances, rule), row) in enumerate(zip(tasks, table, strict=True)):
         others: list[Crystal | None] = [c for source, c in made[key(reference)] if source != k]
         jobs.append((others, reference, tolerances, rule))
-        own.append(row)
+        rows.append(row)
     found: Iterator[Row] = spread(_compare, jobs, workers)
     total, matched = 0.0, 0
-    for k, (row, other) in enumerate(zip(own, found, strict=True), 1):
+    for k, (row, other) in enumerate(zip(rows, found, strict=True), 1):
         values = [r for r in (row.rms, other.rms) if r is not None]
         matched += bool(values)
         total += min(values, default=tasks[0][2].stol)

@@ -142,8 +142,8 @@ class Crystals:
             for name, values in tensors.items()
             if name.startswith("properties.")
         }
-        own = (tensors[name] for name in ("species", "coordinates", "lattice", "sizes"))
-        return cls(*own, properties)
+        species, coordinates = tensors["species"], tensors["coordinates"]
+        return cls(species, coordinates, tensors["lattice"], tensors["sizes"], properties)
 
 
 @dataclass(frozen=True)
@@ -210,8 +210,8 @@ def encode(
         for name, values in (properties or {}).items()
     }
     sizes = torch.tensor([len(crystal) for crystal in rows], dtype=torch.int16)
-    tensors = (torch.from_numpy(x) for x in (numbers, places, cells))
-    return Encoded(Crystals(*tensors, sizes, found), tuple(kept), skipped)
+    species, coordinates, lattice = map(torch.from_numpy, (numbers, places, cells))
+    return Encoded(Crystals(species, coordinates, lattice, sizes, found), tuple(kept), skipped)
 
 
 def _fit(thing: Any, niggli: bool, max_sites: int | None, allowed: set[int] | None) -> Crystal:

@@ -38,7 +38,7 @@ class WellFile:
                 f"{path}: got no such file, expected a file of The Well; check the name"
             )
         try:
-            self._file = h5py.File(self.path, "r")
+            self._file: Any = h5py.File(self.path, "r")
         except OSError as error:
             raise SciflowError(
                 f"{path}: cannot be opened ({' '.join(str(error).split())[:120]}), expected a whole HDF5 file; "

@@ -127,7 +127,7 @@ class GaussianStart(Hook):
         """Whether noise dominates component `name` at `t`."""
         assert isinstance(component.path, GaussianPath)
         c = component.path.at(t)
-        return c.s >= self.level * self.moments[name].scale * c.a
+        return float(c.s) >= self.level * self.moments[name].scale * float(c.a)
 
 
 @dataclass(frozen=True)

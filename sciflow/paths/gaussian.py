@@ -170,7 +170,7 @@ class GaussianPath(Path):
 
     def _from_uniform(self, space: Space) -> bool:
         """Whether x_0 is a point of a torus, with a uniform law, and no tangent vector."""
-        return isinstance(space, Torus) and self.at(0.0).a != 1
+        return isinstance(space, Torus) and float(self.at(0.0).a) != 1
 
     def _noise_end(
         self, space: Space, x1: Tensor, streams: Streams, mask: Tensor | None

@@ -103,7 +103,8 @@ class KineticOptimal(GaussianPath):
         a, s = radius * sine / m, radius * cosine
         da = (growth * sine + radius * cosine * du) / m
         ds = growth * cosine - radius * sine * du
-        return Coefficients(*(v.to(t.dtype) for v in (a, s, da, ds)))
+        a, s, da, ds = (v.to(t.dtype) for v in (a, s, da, ds))
+        return Coefficients(a, s, da, ds)
 
     def time(self, log_snr: Tensor) -> Tensor:
         u = ((log_snr.double() / 2).exp() * self.signal).atan()

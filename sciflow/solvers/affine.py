@@ -222,18 +222,14 @@ def total(x: Tensor, own: Scalar, terms: Sequence[tuple[Scalar, Tensor | None]])
             assert v is not None
             y = y + v * w
         return y
-    if own == 1.0:
-        y, fresh = x, False
-    elif own == 0.0:
-        y, fresh = None, False
-    else:
-        y, fresh = x * own, True
+    y: Tensor | None = x if own == 1.0 else None if own == 0.0 else x * own
+    fresh = y is not None and y is not x
     for w, v in counting:
-        assert v is not None
+        assert v is not None and not isinstance(w, Tensor)
         # The first operation makes a new tensor, the others may then write into it.
-        if fresh:
-            y.add_(v, alpha=w)  # type: ignore[union-attr]
+        if fresh and y is not None:
+            y.add_(v, alpha=w)
         else:
             y = v * w if y is None else y.add(v, alpha=w)
             fresh = True
-    return y if fresh else x * own
+    return y if fresh and y is not None else x * own

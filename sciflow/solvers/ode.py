@@ -37,7 +37,7 @@ def slope(c: Coefficients) -> tuple[float, float, float]:
 
 def along(
     system: System, times: Sequence[float], lengths: Sequence[float]
-) -> dict[str, Affine | Blend]:
+) -> Mapping[str, Affine] | Mapping[str, Blend]:
     """Weights of x + sum_i length_i v_i, the velocities taken at `times`."""
     if len(times) == 1:
         return {name: velocity(c, lengths[0]) for name, c in system.at(times[0]).items()}
@@ -86,7 +86,7 @@ class Midpoint(OneStep):
         )
 
 
-def _second(weights: Mapping[str, Affine | Blend]) -> dict[str, Blend]:
+def _second(weights: Mapping[str, Affine] | Mapping[str, Blend]) -> dict[str, Blend]:
     """Weights of a stage that looks at the second belief alone."""
     nothing = (0.0, 0.0, 0.0)
     return {name: Blend(w.x, (nothing, *w.ends)) for name, w in weights.items()}

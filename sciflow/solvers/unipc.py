@@ -100,7 +100,8 @@ class UniPC(Solver):
     def plan(self, system: System, knots: Sequence[float]) -> list[Step]:
         """Add the weights of the state and of all believed data, the correction included."""
         steps = super().plan(system, knots)
-        planned, before = [], dict.fromkeys(system, ())
+        planned: list[Step] = []
+        before: dict[str, Sequence[float]] = dict.fromkeys(system, ())
         for i, step in enumerate(steps):
             moves = {}
             for name in system:

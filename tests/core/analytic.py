@@ -381,6 +381,7 @@ def _propagate(
 
 # ---- what is measured
 FLOWS = (
+    "adams",
     "euler",
     "midpoint",
     "heun",
