@@ -210,8 +210,8 @@ def encode(
         for name, values in (properties or {}).items()
     }
     sizes = torch.tensor([len(crystal) for crystal in rows], dtype=torch.int16)
-    species, coordinates, lattice = map(torch.from_numpy, (numbers, places, cells))
-    return Encoded(Crystals(species, coordinates, lattice, sizes, found), tuple(kept), skipped)
+    atoms, coordinates, lattice = map(torch.from_numpy, (numbers, places, cells))
+    return Encoded(Crystals(atoms, coordinates, lattice, sizes, found), tuple(kept), skipped)
 
 
 def _fit(thing: Any, niggli: bool, max_sites: int | None, allowed: set[int] | None) -> Crystal:
