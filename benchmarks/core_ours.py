@@ -36,10 +36,7 @@ _CHART = ("chart 1.5", {"name": "chart", "power": 1.5})
 _FLOW = (
     _EVEN,
     ("power 1.5", {"name": "power", "power": 1.5}),
-    _WIDE,
     ("log-SNR .98", {"name": "log-snr", "start": 0.02, "stop": 0.98}),
-    _KARRAS,
-    ("Karras 20 to .02", {"name": "karras", "sigma_max": 20.0, "sigma_min": 0.02}),
 )
 GRIDS: dict[str, tuple[tuple[str, dict[str, Any]], ...]] = {
     "linear": _FLOW,
