@@ -84,10 +84,10 @@ class Block(nn.Module):
         self, inside: int, outside: int, embedding: int, periodic: Sequence[bool], groups: int
     ) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(math.gcd(groups, inside), inside)
+        self.norm = _norm(groups, inside)
         self.scale = nn.Linear(embedding, 2 * inside)
         self.first = Conv(inside, outside, periodic)
-        self.middle = nn.GroupNorm(math.gcd(groups, outside), outside)
+        self.middle = _norm(groups, outside)
         self.second = Conv(outside, outside, periodic)
         self.skip = nn.Identity() if inside == outside else Conv(inside, outside, periodic, 1)
         nn.init.zeros_(self.second.conv.weight)
@@ -149,9 +149,7 @@ class UNet(nn.Module):
             self.enter[name] = Conv(port.channels + port.given + places, wide, self.periodic)
             out = Conv(wide, port.channels * port.heads, self.periodic)
             nn.init.zeros_(out.conv.weight)
-            self.leave[name] = nn.Sequential(
-                nn.GroupNorm(math.gcd(groups, wide), wide), nn.SiLU(), out
-            )
+            self.leave[name] = nn.Sequential(_norm(groups, wide), nn.SiLU(), out)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for k, wide in enumerate(widths):
             before = widths[max(k - 1, 0)]
@@ -232,6 +230,14 @@ class UNet(nn.Module):
                 shape = [-1 if j == k else 1 for j in range(len(self.periodic))]
                 parts.append(place.reshape(1, 1, *shape).expand(x.shape[0], 1, *x.shape[2:]))
         return torch.cat(parts, dim=1)
+
+
+def _norm(groups: int, channels: int) -> nn.GroupNorm:
+    """Normalisation in at most so many groups, of two channels or more: a grid of one point leaves one number each."""
+    count = math.gcd(groups, channels)
+    return nn.GroupNorm(
+        count if count < channels else math.gcd(groups, max(1, channels // 2)), channels
+    )
 
 
 def _waves(t: Tensor) -> Tensor:
