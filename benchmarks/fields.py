@@ -13,8 +13,8 @@ record the number of components, and whether the end or the change is regressed,
 the deviations are calibrated there.
 `burgers` writes ``results/fields_burgers_linear.json``: kernel ridge regression from start and force to the trajectory.
 `control` writes ``results/fields_control.json``: WDNO's objective J without control and under proportional feedback.
-`model` writes ``results/fields_<model>.json``: a model of trajectories on 100 held-out ones, 8 samples of each, by its own
-solver at 1, 2, 5 and 10 steps.
+`model` writes ``results/fields_<model>.json``: a model of trajectories on 100 held-out ones, 8 samples of each, by its
+own solver at 1, 2, 5 and 10 steps.
 """
 
 from __future__ import annotations
