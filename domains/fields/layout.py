@@ -29,6 +29,7 @@ from .trajectories import SAMPLE, equation_of
 
 TIME = "time"
 START = "start"
+_SOLVER = "_solver"
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ class Layout:
         for name in periodic:
             if name not in space:
                 raise unknown("periodic dimension", name, space)
-        shapes = {n: _dims(data[n]) for n in given}
+        shapes = {n: tuple(d.removesuffix(_SOLVER) for d in _dims(data[n])) for n in given}
         used = dict.fromkeys((TIME, *space, *(d for s in shapes.values() for d in s)))
         coordinates = {d: _coordinate(data, d) for d in used}
         units = {n: str(data[n].attrs.get("units", "1")) for n in (*fields, *given)}
@@ -279,7 +280,7 @@ class Layout:
         files.check_units(array, self.units.get(name.removesuffix("0"), self.units.get(name, "1")))
         if SAMPLE not in array.dims:
             array = array.expand_dims(SAMPLE)
-        array = array.rename({f"{d}_solver": d for d in dims if f"{d}_solver" in array.dims})
+        array = array.rename({d + _SOLVER: d for d in dims if d + _SOLVER in array.dims})
         array = files.check_dims(array, (SAMPLE, *dims))
         if not strict:  # the first frame alone is asked for
             array = array.isel({TIME: slice(0, 1)})
