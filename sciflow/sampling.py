@@ -67,6 +67,7 @@ def sample(
     wraps = [hook.network for hook in hooks if type(hook).network is not Hook.network]
 
     below_one = 1 - torch.finfo(dtype).eps / 2
+    knots: dict[float, torch.Tensor] = {}
 
     def believe(state: State, t: float | torch.Tensor | Moment) -> Mapping[str, Ends]:
         # A knot just below 1 must not be rounded to 1, where no noise is left to resolve.
@@ -78,9 +79,11 @@ def sample(
         if isinstance(t, torch.Tensor):  # one time per sample
             times = t.to(state.first.device).clamp(max=below_one).to(dtype)
             return system.predict(wrapped, state, times)
-        shown = below_one if below_one < t < 1 else t
         x = state.first
-        times = torch.full((x.shape[0],), shown, dtype=dtype, device=x.device)
+        times = knots.get(t)
+        if times is None or times.shape[0] != x.shape[0]:
+            shown = below_one if below_one < t < 1 else t
+            times = torch.full((x.shape[0],), shown, dtype=dtype, device=x.device)
         return system.predict(wrapped, state, times, t)
 
     predict: Predict = believe
@@ -92,6 +95,12 @@ def sample(
         state = start
         if state is None:
             state = system.prior(frame.shapes, streams, frame.masks, frame.condition, dtype)
+        # The times of all steps at once, so that no step has to make its own on the device.
+        at = [step.t for step in plan]
+        shown = torch.tensor(at, dtype=torch.float64).clamp_(max=below_one).to(state.device, dtype)
+        knots.update(
+            zip(at, shown.unsqueeze(1).expand(-1, state.batch_size).unbind(), strict=True)
+        )
         carry = solver.start()
         changing = [hook for hook in hooks if type(hook).state is not Hook.state]
         for number in range(len(plan) + 1):
