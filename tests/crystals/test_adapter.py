@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from sciflow.adapter import check
-from sciflow.domains.crystals import Adapter, Crystal, CrystalDataset, encode
+from sciflow.domains.crystals import Adapter, Crystal, CrystalDataset, encode, matching
 from sciflow.domains.crystals.arrangement import Arrangement, sites
 from sciflow.domains.crystals.cells import Cells
+from sciflow.domains.crystals.labels import facts
 from sciflow.domains.crystals.process import Process
 from sciflow.errors import SciflowError
 from sciflow.learning import Objective, Recipe, train
@@ -202,3 +203,21 @@ def test_cells_take_the_size_of_the_elements_off() -> None:
         numbers = cells.encode(matrix, labels, real)
         assert torch.allclose(cells.decode(numbers, labels, real).det(), matrix.det())
         assert Cells.from_config(cells.config()) == cells
+
+
+def test_facts_of_elements_are_standardised() -> None:
+    table = torch.tensor(facts((1, 2, 8, 26, 57)))  # helium has no electronegativity
+    assert table.isfinite().all()
+    assert torch.allclose(table.mean(0), torch.zeros(4), atol=1e-5)
+    assert table[1, 0] == 0
+    network = Adapter.of(encode(crystals()).crystals, "bayes", {**SMALL, "facts": True}).network()
+    assert network.facts.shape == (5, 4)  # type: ignore[union-attr]
+
+
+def test_shipped_model_predicts_perovskites() -> None:
+    made = generate("perov5", n=6, steps=10, device="cpu", options={"formula": "SrTiO3"}).objects
+    ideal = [[perovskite("Sr", "Ti", 4.0), perovskite("Ti", "Sr", 4.0)]] * 6
+    assert matching.match(ideal, made, workers=1).rate == 1
+    for crystal in made:
+        assert np.allclose(crystal.angles, 90, atol=1)
+        assert np.allclose(crystal.lengths, 4.0, atol=0.5)
