@@ -184,11 +184,12 @@ class Coding:
             SciflowError: The configuration is incomplete or wrong.
         """
         try:
+            layout, coded = Layout.from_config(config["layout"]), config["known"]
+            # The order is that of the channels; it must not depend on that of a JSON file.
             known = {
                 name: Codec.from_config(c) if "axes" in c else BandStatistics(**c)
-                for name, c in config["known"].items()
+                for name, c in ((name, coded[name]) for name in layout.known)
             }
-            layout = Layout.from_config(config["layout"])
             return cls(layout, Codec.from_config(config["codec"]), known)
         except (KeyError, TypeError) as error:
             raise SciflowError(

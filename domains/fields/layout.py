@@ -125,8 +125,8 @@ class Layout:
 
     @property
     def known(self) -> tuple[str, ...]:
-        """Names of all that is known: the start, then what is given."""
-        return (START, *self.given)
+        """Names of all that is known: the start, then what is given, by name."""
+        return (START, *sorted(self.given))
 
     def axes(self, name: str) -> tuple[str, ...]:
         """Axes of the box that a known variable stands on: ``interval`` is ``time``."""

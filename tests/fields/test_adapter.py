@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -200,6 +201,15 @@ def test_pictures_of_one_ensemble_and_of_planes(data: xr.Dataset, tmp_path: Path
     )
     with pytest.raises(SciflowError, match="svg"):
         draw([one], tmp_path / "a.gif")
+
+
+def test_channels_do_not_follow_the_order_of_a_file(data: xr.Dataset) -> None:
+    adapter = Fields.fit(data, network=NETWORK)
+    again = Fields.from_config(json.loads(json.dumps(adapter.config(), sort_keys=True)))
+    for one in (adapter, again):
+        assert list(one.coding.known) == ["start", "f"]
+    condition = [one.encode(ones(data)).condition["given.bands"] for one in (adapter, again)]
+    assert torch.equal(*condition)
 
 
 def test_data_sets_by_name_are_the_same_in_parts() -> None:
