@@ -151,9 +151,10 @@ def crystals() -> str:
             for name, row in read(file)["results"].items():
                 if not isinstance(row, dict) or "match_rate" not in row:
                     continue
+                ours = "" if "baselines" in file else f"sciflow `{data}`, "
                 rows.append(
                     [
-                        f"{label}: {name}",
+                        f"{label}: {ours}{name}",
                         percent(row["match_rate"]),
                         number(4)(row["rmse"]),
                         number(3)(row["crmse"]),
