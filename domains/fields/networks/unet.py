@@ -198,22 +198,23 @@ class UNet(nn.Module):
                 else:
                     h = h + self.join[name](entered)
             assert h is not None
+            x: Tensor = h
             for block in stage:  # type: ignore[attr-defined]
-                h = block(h, embedding)
-            kept.append(h)
-        assert h is not None
-        h = self.middle(h, embedding)
+                x = block(x, embedding)
+            kept.append(x)
+            h = x
+        y: Tensor = self.middle(kept[-1], embedding)
         found = {}
         for k in reversed(range(len(self.up))):
             grid = kept[k].shape[2:]
-            if h.shape[2:] != grid:
-                h = F.interpolate(h, size=grid, mode="nearest")
-            h = torch.cat((h, kept[k]), dim=1)
+            if y.shape[2:] != grid:
+                y = F.interpolate(y, size=grid, mode="nearest")
+            y = torch.cat((y, kept[k]), dim=1)
             for block in self.up[k]:  # type: ignore[attr-defined]
-                h = block(h, embedding)
+                y = block(y, embedding)
             for name, port in self.ports.items():
                 if port.stage == k:
-                    out = self.leave[name](h)
+                    out = self.leave[name](y)
                     if port.heads > 1:
                         out = out.unflatten(1, (port.channels, port.heads)).movedim(2, -1)
                     found[name] = out
