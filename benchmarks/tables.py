@@ -182,7 +182,24 @@ def weather() -> str:
     return lines(["field", "lead", "persistence", "climatology", "linear-Gaussian"], rows)
 
 
+def burgers() -> str:
+    """Burgers: the shipped model by steps of sampling, beside persistence and linear regression."""
+    rows = []
+    found = dict(read("fields_burgers")["results"])
+    found["linear regression"] = read("fields_burgers_linear")["results"]["linear"]
+    found["persistence"] = found.pop("persistence")
+    for name, row in found.items():
+        if not isinstance(row, dict) or "nrmse" not in row:
+            continue
+        label = f"sciflow `burgers`, {name}" if name.endswith("steps") else name
+        columns = ("nrmse", "ensemble_nrmse", "crps", "spread_skill", "cpu_s_per_trajectory")
+        rows.append([label, *(number(3)(row.get(column)) for column in columns)])
+    head = ["", "nRMSE, one sample", "nRMSE, mean of 8", "fair CRPS", "spread-skill", "CPU s each"]
+    return lines(head, rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "burgers": burgers,
     "molecules": molecules,
     "core": core,
     "crystals": crystals,
