@@ -162,7 +162,14 @@ def crystals() -> str:
                         str(row["references"]),
                     ]
                 )
-    head = ["one sample each", "match (.3, .5, 10)", "RMSE", "cRMSE", "strict (.2, .3, 5)", "structures"]
+    head = [
+        "one sample each",
+        "match (.3, .5, 10)",
+        "RMSE",
+        "cRMSE",
+        "strict (.2, .3, 5)",
+        "structures",
+    ]
     return lines(head, rows)
 
 
