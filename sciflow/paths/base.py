@@ -151,6 +151,7 @@ class Path(ABC):
             mask: Mask of the component, or None.
         """
 
+    @abstractmethod
     def renew(
         self, space: Space, ends: Ends, then: Any, streams: Streams, mask: Tensor | None
     ) -> Tensor:
@@ -163,7 +164,6 @@ class Path(ABC):
             streams: Random streams of the batch.
             mask: Mask of the component, or None.
         """
-        raise NotImplementedError
 
     @abstractmethod
     def clean(self, space: Space, ends: Ends, mask: Tensor | None) -> Tensor:

@@ -12,6 +12,7 @@ algorithms 1 and 2; Gonzalez et al., arXiv:2305.14267 (diffusions).
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -113,9 +114,9 @@ class Multistep(Solver):
     calls: ClassVar[int] = 1
     needs: ClassVar[str] = "exponential"
 
+    @abstractmethod
     def weights(self, system: System, steps: Sequence[Step], i: int) -> Mapping[str, Blend]:
         """Weights of step i."""
-        raise NotImplementedError
 
     def plan(self, system: System, knots: Sequence[float]) -> list[Step]:
         """Add the weights of the step."""
