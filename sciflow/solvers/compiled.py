@@ -73,13 +73,12 @@ class _Traced(Streams):
     def __init__(self, index: Tensor, key: tuple[Tensor, Tensor], place: Tensor) -> None:
         self.index, self.place, self.key, self.draws = index, place, key, 0
 
-    def bits(self, count: int) -> Tensor:
-        index = self.index.unsqueeze(1)
-        block = torch.arange((count + 3) // 4, device=index.device).unsqueeze(0)
-        draw = torch.zeros_like(block[:, :1]) + (self.place + self.draws)
-        self.draws += 1
-        words = philox([block, draw, index & _LOW, (index >> 32) & _LOW], self.key)  # type: ignore[arg-type]
-        return torch.stack(words, dim=-1).flatten(1)[:, :count]
+    def words(self, index: Tensor, blocks: int, draw: int) -> Tensor:
+        index = index.unsqueeze(1)
+        block = torch.arange(blocks, device=index.device).unsqueeze(0)
+        place = torch.zeros_like(block[:, :1]) + (self.place + draw)
+        counter = [block, place, index & _LOW, (index >> 32) & _LOW]
+        return torch.stack(philox(counter, self.key))  # type: ignore[arg-type]
 
 
 def _advance(

@@ -100,8 +100,8 @@ class Extreme(Streams):
 
     word = 0
 
-    def bits(self, count: int) -> Tensor:
-        return torch.full((len(self), count), self.word, dtype=torch.int64)
+    def words(self, index: Tensor, blocks: int, draw: int) -> Tensor:
+        return torch.full((4, len(index), blocks), self.word, dtype=torch.int64)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
