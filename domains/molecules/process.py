@@ -39,7 +39,7 @@ class Process:
         form: One of `FORMS`.
         paths: Path and options of each component, ``{"atoms": {"path": name, ...}, "bonds": {...}}``.
         atom_frequencies: Class frequencies of the data ``[K]``.
-        bond_frequencies: Frequencies of the bond orders ``[4]``.
+        bond_frequencies: Frequencies of the bond orders ``[4]`` (of other graphs: of no edge and the kinds of edges).
         precondition: Whether logits start from the single-element posterior.
         bond_weight: Weight of the bonds in the loss.
     """
@@ -146,7 +146,9 @@ class Process:
         atoms = (nodes, len(self.atom_frequencies))
         return {
             "atoms": atoms,
-            "bonds": (nodes, nodes) if self.form == "adjacency" else (pairs, 4),
+            "bonds": (nodes, nodes)
+            if self.form == "adjacency"
+            else (pairs, len(self.bond_frequencies)),
         }
 
     def masks(self, sizes: Tensor, nodes: int) -> dict[str, Tensor]:
@@ -173,7 +175,8 @@ class Process:
         one_hot = F.one_hot(atoms, len(self.atom_frequencies)).float()
         one_hot = one_hot * masks["atoms"].unsqueeze(-1)
         if self.form == "one-hot":
-            pairs = F.one_hot(bonds, 4).float() * masks["bonds"].unsqueeze(-1)
+            pairs = F.one_hot(bonds, len(self.bond_frequencies)).float()
+            pairs = pairs * masks["bonds"].unsqueeze(-1)
             return State({"atoms": one_hot, "bonds": pairs}, masks)
         i, j = pair_index(nodes, atoms.device)
         matrix = torch.zeros(len(atoms), nodes, nodes, device=atoms.device)
@@ -194,7 +197,8 @@ class Process:
         nodes = atoms.shape[1]
         if self.form == "adjacency":
             i, j = pair_index(nodes, atoms.device)
-            bonds = ((bonds[:, i, j] + 0.5).floor()).clamp(0, 3).long()
+            most = len(self.bond_frequencies) - 1
+            bonds = ((bonds[:, i, j] + 0.5).floor()).clamp(0, most).long()
             active = (atoms > 0.5).long()
             # GDSS appends the virtual class 1 - sum and takes the first largest entry.
             virtual = 1 - active.sum(-1, keepdim=True)
@@ -205,7 +209,7 @@ class Process:
         else:
             # Before the end a mask state may still be there; it reads as the first class.
             labels = torch.where(atoms < len(self.atom_frequencies), atoms, 0)
-            bonds = torch.where(bonds < 4, bonds, 0)
+            bonds = torch.where(bonds < len(self.bond_frequencies), bonds, 0)
         return torch.where(real, labels, -1), bonds, real.sum(1)
 
 
