@@ -23,7 +23,8 @@ from .process import DEFAULT, Process
 from .trajectories import SAMPLE
 
 NETWORKS = ("unet",)
-_DATA = ("train", "fields", "given", "periodic", "codec")
+_DATA = ("train", "fields", "given", "periodic", "generate", "codec")
+_LAYOUT = ("fields", "given", "periodic", "generate")
 
 
 class Fields(Adapter):
@@ -82,7 +83,7 @@ class Fields(Adapter):
             process: Path of the coefficients.
             network: Name and options of the network.
             codec: ``wavelet``, ``level``, ``packing`` (see `Coding.fit`).
-            layout: ``fields``, ``given``, ``periodic`` (see `Layout.of`).
+            layout: ``fields``, ``given``, ``periodic``, ``generate`` (see `Layout.of`).
         """
         found = Layout.of(data, **layout)
         return cls(Coding.fit(found, found.read(data), codec), process, network)
@@ -95,7 +96,8 @@ class Fields(Adapter):
 
         Args:
             data: ``train``: a file, or the name of a data set (``burgers:2000``); ``fields``, ``given``, ``periodic``
-                where the file does not tell; ``codec``, a table with ``wavelet``, ``level``, ``packing``.
+                where the file does not tell, and ``generate`` for a control (``["u", "f"]``, with ``given = ["end"]``);
+                ``codec``, a table with ``wavelet``, ``level``, ``packing``.
             options: ``process`` and ``network``.
         """
         for name in data:
@@ -107,7 +109,7 @@ class Fields(Adapter):
         if "train" not in data:
             raise expected("[data]", dict(data), "'train', a file of trajectories")
         whole = opened(data["train"])
-        shape = {k: data[k] for k in ("fields", "given", "periodic") if k in data}
+        shape = {k: data[k] for k in _LAYOUT if k in data}
         layout = Layout.of(whole, path=data["train"], **shape)
         values = layout.read(whole, path=data["train"])
         adapter = cls(Coding.fit(layout, values, data.get("codec")), **options)

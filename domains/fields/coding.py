@@ -18,12 +18,14 @@ from torch import Tensor
 from sciflow.errors import SciflowError, expected, unknown
 from sciflow.state import State
 
-from .layout import START, TIME, Layout
+from .layout import END, START, TIME, Layout
 from .process import SOURCE
 from .wavelet import Axis, BandStatistics, Codec, Transform
 
 GIVEN = "given."
 OPTIONS = ("wavelet", "level", "packing")
+FRAMES = (START, END)
+"""What is known of all fields together, ``[B, fields, *space]``."""
 
 
 @dataclass(frozen=True)
@@ -65,15 +67,15 @@ class Coding:
         )
         plain = Codec(
             Transform(axes, int(options.get("level", 1))),
-            layout.fields,
+            layout.made,
             str(options.get("packing", "stack")),
         )
         known: dict[str, Codec | BandStatistics] = {}
         for name in layout.known:
             value, on = values[name], layout.axes(name)
             if on:
-                channels = layout.fields if name == START else (name,)
-                box = value if name == START else value.unsqueeze(1)
+                channels = layout.fields if name in FRAMES else (name,)
+                box = value if name in FRAMES else value.unsqueeze(1)
                 known[name] = plain.over(*on, channels=channels).fit(box)
             else:
                 wide = value.double()
@@ -115,13 +117,13 @@ class Coding:
             else:
                 shapes = codec.shapes.items()
                 value = codec.decode({key: torch.zeros(count, *shape) for key, shape in shapes})
-                found[name] = value if name == START else value[:, 0]
+                found[name] = value if name in FRAMES else value[:, 0]
         return found
 
     # -- coding --------------------------------------------------------------------------------------------------
 
     def encode(self, fields: Tensor) -> dict[str, Tensor]:
-        """Return components of fields ``[B, fields, frames, *space]``."""
+        """Return components of all that is generated, ``[B, made, frames, *space]``."""
         return self.codec.encode(fields)
 
     def condition(self, known: Mapping[str, Tensor], source: bool = False) -> dict[str, Tensor]:
@@ -138,14 +140,15 @@ class Coding:
                 number = (value - codec.mean) / codec.std
                 coded = {key: number[:, None] for key in self.keys}
             else:
-                coded = codec.encode(value if name == START else value.unsqueeze(1))
+                coded = codec.encode(value if name in FRAMES else value.unsqueeze(1))
             for key in self.keys:
                 parts[key].append(self._spread(name, key, coded[key]))
         found = {GIVEN + key: torch.cat(part, dim=1) for key, part in parts.items()}
         if source:
             start = known[START].unsqueeze(2)
             lasting = start.expand(-1, -1, self.layout.frames, *start.shape[3:])
-            coded = self.codec.encode(lasting.contiguous())
+            still = lasting[:, :1] * 0  # of what drives the fields nothing is known
+            coded = self.codec.encode(torch.cat((lasting, *[still] * len(self.layout.driven)), 1))
             found |= {SOURCE + key: value for key, value in coded.items()}
         return found
 
@@ -163,7 +166,7 @@ class Coding:
                 found[name] = coded[self.keys[0]][:, 0] * codec.std + codec.mean
             else:
                 value = codec.decode(coded)
-                found[name] = value if name == START else value[:, 0]
+                found[name] = value if name in FRAMES else value[:, 0]
         return found
 
     # -- configuration -------------------------------------------------------------------------------------------

@@ -1,10 +1,12 @@
 """Layout of trajectories: which variables are generated, which are given, and on which dimensions they stand.
 
-A trajectory has a dimension ``time``, one to three of space, and a first frame that is known. Three kinds of variables:
+A trajectory has a dimension ``time``, one to three of space, and a first frame that is known. Kinds of variables:
 
     fields      on (time, *space), e.g. u. Frame 0 is given, the others are generated.
+    driven      generated beside them, on (interval, *space) or (time, *space): the force of a control.
     start       frame 0 of the fields; in a file without the fields, variables called like them with a 0: ``u0``, on
                 their grid or on a finer one, of which means are taken.
+    end         the last frame, where it is given, too; in a file without the fields ``uT``: the target of a control.
     given       what else is known: forces on (interval, *space) or (time, *space), fields on some of the axes,
                 numbers. ``interval`` stands for what is constant between two times.
 """
@@ -13,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,8 @@ from .trajectories import SAMPLE, equation_of
 
 TIME = "time"
 START = "start"
+END = "end"
+_MARKS = {START: "0", END: "T"}
 _SOLVER = "_solver"
 
 
@@ -44,6 +48,8 @@ class Layout:
         units: Units of the variables.
         periodic: Dimensions of space that are periodic.
         equation: The equation as JSON, where the trajectories have one.
+        driven: Dimensions of each variable that is generated beside the fields.
+        ends: Whether the last frame is known, too.
     """
 
     fields: tuple[str, ...]
@@ -53,6 +59,8 @@ class Layout:
     units: Mapping[str, str]
     periodic: tuple[str, ...] = ()
     equation: str | None = None
+    driven: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    ends: bool = False
 
     @classmethod
     def of(
@@ -61,6 +69,7 @@ class Layout:
         fields: Sequence[str] | None = None,
         given: Sequence[str] | None = None,
         periodic: Sequence[str] | None = None,
+        generate: Sequence[str] | None = None,
         path: object = "data",
     ) -> Layout:
         """Find the layout of a dataset.
@@ -68,8 +77,10 @@ class Layout:
         Args:
             data: Trajectories, with a dimension ``sample`` or without.
             fields: Names of the fields; None for those of the equation, else all that vary in time and space.
-            given: Names of what is given beside the first frame; None for that of the equation, else nothing.
+            given: Names of what is given beside the first frame, ``end`` for the last one; None for that of the
+                equation, else nothing.
             periodic: Periodic dimensions; None asks the equation.
+            generate: Names of all that is generated, what drives the fields included; None for the fields alone.
             path: What the messages call the dataset.
 
         Raises:
@@ -79,10 +90,17 @@ class Layout:
         equation = equation_of(data, path) if "equation" in data.attrs else None
         if fields is None:
             fields = list(equation.fields) if equation else _moving(data)
+        driven = [n for n in generate or () if n not in fields]
+        lost = [n for n in fields if generate is not None and n not in generate]
+        if lost:
+            raise expected(
+                "generate", list(generate or ()), f"{lost[0]} and all other fields in it"
+            )
         if given is None:
             known = equation.given if equation else ()
-            given = [n for n in known if n.removesuffix("0") not in fields]
-        for name in (*fields, *given):
+            given = [n for n in known if n.removesuffix("0") not in fields and n not in driven]
+        ends, given = END in given, [n for n in given if n != END]
+        for name in (*fields, *driven, *given):
             if name not in names:
                 raise unknown(f"{path}: variable", name, names)
         if not fields:
@@ -101,14 +119,25 @@ class Layout:
         for name in periodic:
             if name not in space:
                 raise unknown("periodic dimension", name, space)
-        shapes = {n: tuple(d.removesuffix(_SOLVER) for d in _dims(data[n])) for n in given}
-        used = dict.fromkeys((TIME, *space, *(d for s in shapes.values() for d in s)))
+        every = {
+            n: tuple(d.removesuffix(_SOLVER) for d in _dims(data[n])) for n in (*given, *driven)
+        }
+        shapes = {n: every[n] for n in given}
+        used = dict.fromkeys((TIME, *space, *(d for s in every.values() for d in s)))
         coordinates = {d: _coordinate(data, d) for d in used}
-        units = {n: str(data[n].attrs.get("units", "1")) for n in (*fields, *given)}
+        units = {n: str(data[n].attrs.get("units", "1")) for n in (*fields, *every)}
         text = json.dumps(equation.config()) if equation else None
-        layout = cls(tuple(fields), space, shapes, coordinates, units, tuple(periodic), text)
+        moved = {n: every[n] for n in driven}
+        layout = cls(
+            tuple(fields), space, shapes, coordinates, units, tuple(periodic), text, moved, ends
+        )
         for name in given:
             layout.axes(name)
+        for name in driven:
+            if layout.axes(name) != (TIME, *space):
+                raise expected(
+                    f"dimensions of {name}, which is generated", every[name], f"time and {space}"
+                )
         return layout
 
     # -- sizes ---------------------------------------------------------------------------------------------------
@@ -124,16 +153,21 @@ class Layout:
         return (self.frames, *(len(self.coordinates[d]) for d in self.space))
 
     @property
+    def made(self) -> tuple[str, ...]:
+        """Names of all that is generated: the fields, then what drives them."""
+        return (*self.fields, *self.driven)
+
+    @property
     def known(self) -> tuple[str, ...]:
-        """Names of all that is known: the start, then what is given, by name."""
-        return (START, *sorted(self.given))
+        """Names of all that is known: the start, the end where it is, then what is given, by name."""
+        return (START, *((END,) if self.ends else ()), *sorted(self.given))
 
     def axes(self, name: str) -> tuple[str, ...]:
         """Axes of the box that a known variable stands on: ``interval`` is ``time``."""
-        if name == START:
+        if name in _MARKS:
             return self.space
         found = []
-        for dim in self.given[name]:
+        for dim in self.driven[name] if name in self.driven else self.given[name]:
             if dim in (*self.space, TIME):
                 found.append(dim)
             elif len(self.coordinates[dim]) == self.frames and TIME not in found:
@@ -175,34 +209,23 @@ class Layout:
             path: What the messages call the dataset.
 
         Returns:
-            ``fields`` ``[B, fields, frames, *space]``, ``start`` ``[B, fields, *space]``, and each given variable
-            ``[B, *axes]``.
+            ``fields`` ``[B, made, frames, *space]``, ``start`` and ``end`` ``[B, fields, *space]``, and each given
+            variable ``[B, *axes]``.
 
         Raises:
             SciflowError: A variable is missing, has other dimensions, units or coordinates, or is not finite.
         """
-        found: dict[str, Tensor] = {}
-        starts, boxes = [], []
-        for name in self.fields:
-            if name in data.data_vars and TIME in data[name].dims:
-                box = self._values(data, name, (TIME, *self.space), path, whole)
-                starts.append(box[:, 0])
-                boxes.append(box[:, 1:])
-            elif name in data.data_vars:
-                starts.append(self._values(data, name, self.space, path))
-            elif f"{name}0" in data.data_vars:
-                starts.append(self._values(data, f"{name}0", self.space, path))
-            else:
-                raise expected(
-                    f"{path}: variables", sorted(map(str, data.data_vars)), f"{name} or {name}0",
-                    f"add {name}0, the initial state on ({', '.join(self.space)})",
-                )  # fmt: skip
-        found[START] = torch.stack(starts, dim=1)
+        found = {START: self._frame(data, START, path, whole)}
+        if self.ends:
+            found[END] = self._frame(data, END, path, True)
         if whole:
-            if len(boxes) < len(self.fields):
-                raise expected(
-                    f"{path}: dimensions of {', '.join(self.fields)}", self.space, f"{TIME} too"
-                )
+            for name in self.fields:
+                if name not in data.data_vars or TIME not in data[name].dims:
+                    raise expected(f"{path}: dimensions of {name}", self.space, f"{TIME} too")
+            boxes = [self._values(data, n, (TIME, *self.space), path)[:, 1:] for n in self.fields]
+            for name, dims in self.driven.items():
+                value = self._values(data, name, dims, path)
+                boxes.append(value[:, 1:] if TIME in dims else value)
             found["fields"] = torch.stack(boxes, dim=1)
         for name in self.given:
             if name in without and name not in data.data_vars:
@@ -215,8 +238,12 @@ class Layout:
         return found
 
     def drawn(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return what is known from what the law of the equation draws, as `read` does."""
+        """Return what is known from what the law of the equation draws, as `read` does; an end is solved for."""
         found = {}
+        law = self.law()
+        if self.ends and law is not None:
+            solved = law.solve(values)
+            found[END] = torch.stack([solved[n][:, -1].float() for n in self.fields], dim=1)
         for name in (*(f"{n}0" for n in self.fields), *self.given):
             dims = self.given.get(name, self.space)
             value = values[name].float()
@@ -231,11 +258,16 @@ class Layout:
     def datasets(self, values: Mapping[str, Tensor]) -> list[xr.Dataset]:
         """Return one dataset for each sample of what `read` returns; the inverse of it."""
         arrays: dict[str, tuple[tuple[str, ...], np.ndarray]] = {}
-        box = torch.cat((values[START].unsqueeze(2), values["fields"]), dim=2).cpu().numpy()
+        count = len(self.fields)
+        moving, drive = values["fields"][:, :count], values["fields"][:, count:]
+        box = torch.cat((values[START].unsqueeze(2), moving), dim=2).cpu().numpy()
         for k, name in enumerate(self.fields):
             arrays[name] = ((TIME, *self.space), box[:, k])
-        for name, dims in self.given.items():
-            value = values[name]
+            if self.ends:
+                arrays[f"{name}T"] = (self.space, values[END][:, k].cpu().numpy())
+        beside = {name: drive[:, k] for k, name in enumerate(self.driven)}
+        for name, dims in {**self.driven, **self.given}.items():
+            value = beside[name] if name in beside else values[name]
             if (
                 TIME in dims
             ):  # nothing is known of the moment of the start: it counts as the first after it
@@ -246,7 +278,7 @@ class Layout:
         attrs = {} if self.equation is None else {"equation": self.equation}
         found = []
         for b in range(len(box)):
-            parts = {n: (d, a[b], {"units": self.units[n]}) for n, (d, a) in arrays.items()}
+            parts = {n: (d, a[b], {"units": self._unit(n)}) for n, (d, a) in arrays.items()}
             found.append(files.described(xr.Dataset(parts, coords, attrs)))
         return found
 
@@ -266,10 +298,37 @@ class Layout:
             "periodic": tuple(config["periodic"]),
             "given": {n: tuple(d) for n, d in config["given"].items()},
             "coordinates": {n: tuple(v) for n, v in config["coordinates"].items()},
+            "driven": {n: tuple(d) for n, d in config.get("driven", {}).items()},
         }
         return cls(**plain)
 
     # -- inside --------------------------------------------------------------------------------------------------
+
+    def _unit(self, name: str) -> str:
+        """Unit of a variable, or of the field of which it is a frame."""
+        return self.units.get(name) or self.units.get(name[:-1], "1")
+
+    def _frame(self, data: xr.Dataset, kind: str, path: object, strict: bool) -> Tensor:
+        """First or last frame ``[B, fields, *space]``; the coordinate of time counts where `strict`."""
+        frames, mark = [], _MARKS[kind]
+        for name in self.fields:
+            alone = f"{name}{mark}"
+            if kind == END and alone in data.data_vars:
+                frames.append(self._values(data, alone, self.space, path))
+            elif name in data.data_vars and TIME in data[name].dims:
+                box = self._values(data, name, (TIME, *self.space), path, strict)
+                frames.append(box[:, 0 if kind == START else -1])
+            elif name in data.data_vars and kind == START:
+                frames.append(self._values(data, name, self.space, path))
+            elif alone in data.data_vars:
+                frames.append(self._values(data, alone, self.space, path))
+            else:
+                what = "initial state" if kind == START else "target, the state at the end,"
+                raise expected(
+                    f"{path}: variables", sorted(map(str, data.data_vars)), f"{name} or {alone}",
+                    f"add {alone}, the {what} on ({', '.join(self.space)})",
+                )  # fmt: skip
+        return torch.stack(frames, dim=1)
 
     def _values(
         self, data: xr.Dataset, name: str, dims: Sequence[str], path: object, strict: bool = True
@@ -277,7 +336,7 @@ class Layout:
         if name not in data.data_vars:
             raise unknown(f"{path}: variable", name, [str(n) for n in data.data_vars])
         array = files.load(data, (name,), str(path))[name]
-        files.check_units(array, self.units.get(name.removesuffix("0"), self.units.get(name, "1")))
+        files.check_units(array, self._unit(name))
         if SAMPLE not in array.dims:
             array = array.expand_dims(SAMPLE)
         array = array.rename({d + _SOLVER: d for d in dims if d + _SOLVER in array.dims})
@@ -336,4 +395,4 @@ def _coordinate(data: xr.Dataset, dim: str) -> tuple[float, ...]:
     return tuple(map(float, values))
 
 
-__all__ = ["START", "TIME", "Layout"]
+__all__ = ["END", "START", "TIME", "Layout"]
