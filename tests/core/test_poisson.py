@@ -32,13 +32,12 @@ def guess(D: float, law: Mixture, sigma: float, x: Tensor, nodes: int = 200) -> 
 
     scale = D / chi_square(Even(0, torch.arange(nodes)), D)
     variance = law.std**2 + sigma**2 * scale  # [nodes]
-    off = x.unsqueeze(1) - law.places
-    squares = (off**2).sum(-1).unsqueeze(-1)  # [B, K, 1]
+    squares = torch.cdist(x, law.places).square().unsqueeze(-1)  # [B, K, 1]
     log_w = torch.tensor(law.weights, dtype=F64).log().view(-1, 1)
     log_p = log_w - squares / (2 * variance) - x.shape[1] / 2 * variance.log()
     p = log_p.flatten(1).softmax(1).view_as(log_p)
-    ends = law.places.unsqueeze(1) + (law.std**2 / variance).view(1, -1, 1) * off.unsqueeze(2)
-    return (p.unsqueeze(-1) * ends).sum((1, 2))
+    shrink = p @ (law.std**2 / variance)  # of x - place, the part that is kept
+    return (p.sum(2) - shrink) @ law.places + shrink.sum(1, keepdim=True) * x
 
 
 def test_chi_square_numbers_have_their_law() -> None:
