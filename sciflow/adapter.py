@@ -17,6 +17,8 @@ import torch
 from torch import nn
 
 from .errors import SciflowError
+from .hooks.base import Hook
+from .hooks.guidance import Null
 from .learning.trainer import Dataset
 from .state import Frame, State
 from .streams import Streams
@@ -111,6 +113,22 @@ class Adapter(ABC):
             SciflowError: The data or the options cannot be used.
         """
 
+    @classmethod
+    def from_start(
+        cls, start: Adapter, data: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> tuple[Adapter, Dataset]:
+        """As `from_data`, for a network that begins with the weights of another model: fine-tuning.
+
+        Args:
+            start: Adapter of that model; what it has found in its data (a vocabulary ...) is kept.
+            data: As for `from_data`.
+            options: As for `from_data`; what is left out is as in `start`.
+
+        Raises:
+            SciflowError: The data do not fit that model.
+        """
+        return cls.from_data(data, options)
+
     @abstractmethod
     def config(self) -> dict[str, Any]:
         """Everything that `from_config` needs, JSON-able."""
@@ -145,6 +163,30 @@ class Adapter(ABC):
             streams: Random streams of the batch.
             options: Wishes of the user (a size, a formula ...), by the domain's own names.
         """
+
+    def null(self) -> Mapping[str, Null]:
+        """Conditions that the network can do without, and the value that says "not given".
+
+        Training hides them now and then (`sciflow.learning.Dropout`), generation can be guided by them.
+        """
+        return {}
+
+    def hooks(self, frame: Frame, options: Mapping[str, Any] | None = None) -> Sequence[Hook]:
+        """Hooks that the user's wishes for a batch ask for.
+
+        Args:
+            frame: Frame of the batch, made with the same options.
+            options: As for `frame`.
+        """
+        return ()
+
+    def rewards(self) -> Mapping[str, Callable[[Any], float]]:
+        """Rewards by name: from what `judged` returns of an object to a number, higher is better."""
+        return {}
+
+    def judged(self, thing: Any) -> Any:
+        """Return an object as a reward function is shown it, or None where it is not fit to be judged."""
+        return thing
 
     # -- files, metrics, pictures ----------------------------------------------------------------------------------
 

@@ -118,6 +118,31 @@ def load_into(module: Any, tensors: Mapping[str, Tensor], source: str) -> None:
     module.load_state_dict(dict(tensors))
 
 
+def begin(module: Any, tensors: Mapping[str, Tensor], source: str) -> list[str]:
+    """Load all of the tensors into a module that may have more: training begins with the weights of another model.
+
+    Args:
+        module: The module; what the tensors lack stays as it is.
+        tensors: Tensors by name.
+        source: Where they come from, for messages.
+
+    Returns:
+        Names that the tensors lack.
+
+    Raises:
+        SciflowError: A tensor has no place in the module, or another shape.
+    """
+    own = module.state_dict()
+    wrong = [n for n, x in tensors.items() if n not in own or own[n].shape != x.shape]
+    if wrong:
+        raise SciflowError(
+            f"{source}: got weights without a place in the network in {_first(wrong)}, expected weights of the same "
+            "network; leave the table [network] out, it is then that of the model"
+        )
+    module.load_state_dict({**own, **tensors})
+    return [name for name in own if name not in tensors]
+
+
 def _first(names: Iterable[str], count: int = 3) -> str:
     names = list(names)
     return ", ".join(names[:count]) + (

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 
 from sciflow.adapter import Adapter, Read
 from sciflow.errors import SciflowError, expected, unknown
+from sciflow.hooks.guidance import Null
 from sciflow.spaces import pair_index
 from sciflow.state import Frame, State
 from sciflow.streams import Streams
@@ -19,8 +22,10 @@ from sciflow.system import System
 
 from .graphs import MolecularGraphs, encode, to_mol
 from .process import Process
+from .properties import Conditions
 from .vocabulary import Vocabulary
 
+_DATA = ("train", "vocabulary", "max_atoms", "conditions")
 NETWORKS = ("graph-transformer", "gdss")
 
 
@@ -34,6 +39,7 @@ class Molecules(Adapter):
         bond_frequencies: Share of each bond order 0..3 among the pairs ``[4]``.
         process: Path of atoms and bonds (see `Process.of`).
         network: ``{"name": one of NETWORKS, ...options}``.
+        conditions: Properties that can be asked for, with their scales (`Conditions.config`).
     """
 
     name: ClassVar[str] = "molecules"
@@ -47,8 +53,10 @@ class Molecules(Adapter):
         bond_frequencies: Sequence[float],
         process: str | Mapping[str, Any] = "marginal",
         network: Mapping[str, Any] | None = None,
+        conditions: Mapping[str, Mapping[str, float]] | None = None,
     ) -> None:
         self.vocabulary = vocabulary
+        self.conditions = Conditions.from_config(conditions or {})
         self.size_counts = dict(sorted((int(n), int(c)) for n, c in size_counts.items()))
         self.network_options = dict(network or {"name": "graph-transformer"})
         self.network_name = self.network_options.pop("name", "graph-transformer")
@@ -79,6 +87,7 @@ class Molecules(Adapter):
             "bond_frequencies": list(self.process.bond_frequencies),
             "process": self.process.config(),
             "network": {"name": self.network_name, **self.network_options},
+            **({"conditions": self.conditions.config()} if self.conditions.names else {}),
         }
 
     @classmethod
@@ -96,6 +105,7 @@ class Molecules(Adapter):
             graphs.bond_frequencies(),
             process,
             network,
+            Conditions.of(graphs.properties).config(),
         )
 
     @classmethod
@@ -106,20 +116,45 @@ class Molecules(Adapter):
 
         Args:
             data: ``train``: an encoded ``.safetensors`` file, or a file of molecules that is encoded on the spot;
-                ``vocabulary`` (list of names, default: found in the data) and ``max_atoms`` for the latter.
+                ``vocabulary`` (list of names, default: found in the data) and ``max_atoms`` for the latter;
+                ``conditions``: names of properties that generation can then be asked for (see `properties`).
             options: ``process`` and ``network``.
         """
         for name in data:
-            if name not in ("train", "vocabulary", "max_atoms"):
-                raise unknown("key in [data]", name, ("train", "vocabulary", "max_atoms"))
+            if name not in _DATA:
+                raise unknown("key in [data]", name, _DATA)
         for name in options:
             if name not in ("process", "network"):
                 raise unknown("table", name, ("process", "network"))
         if "train" not in data:
             raise expected("[data]", dict(data), "'train', a file of molecules")
-        graphs = load_graphs(data["train"], data.get("vocabulary"), data.get("max_atoms"))
+        graphs, left_out = load_graphs(
+            **{"path" if k == "train" else k: v for k, v in data.items()}
+        )
         adapter = cls.from_graphs(graphs, **options)
-        return adapter, GraphDataset(graphs, adapter.process)
+        return adapter, GraphDataset(graphs, adapter.process, adapter.conditions, left_out)
+
+    @classmethod
+    def from_start(
+        cls, start: Adapter, data: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> tuple[Molecules, GraphDataset]:
+        """As `from_data`, with the vocabulary, the largest size, the process and the network of `start`."""
+        assert isinstance(start, Molecules)
+        names = list(start.vocabulary.names)
+        if list(data.get("vocabulary", names)) != names:
+            raise expected(
+                "vocabulary", data["vocabulary"], f"that of the model to start from, {names}"
+            )
+        known = {k: start.config()[k] for k in ("process", "network")}
+        found = {"vocabulary": names, "max_atoms": start.max_atoms}
+        found |= {"conditions": start.conditions.names} if start.conditions.names else {}
+        adapter, dataset = cls.from_data({**found, **data}, {**known, **options})
+        # The weights know the properties on their old scale.
+        scales = {**adapter.conditions.scales, **start.conditions.scales}
+        adapter.conditions = Conditions({k: scales[k] for k in adapter.conditions.names})
+        dataset.conditions = adapter.conditions
+        adapter.size_counts.setdefault(start.max_atoms, 0)  # the network has a place for it
+        return adapter, dataset
 
     @property
     def max_atoms(self) -> int:
@@ -136,6 +171,10 @@ class Molecules(Adapter):
             if self.network_name == "gdss":
                 from . import gdss
 
+                if self.conditions.names:
+                    raise expected(
+                        "conditions", self.conditions.names, "network 'graph-transformer'"
+                    )
                 return gdss.network(len(self.vocabulary), self.network_options)
             from .networks.transformer import GraphTransformer
 
@@ -146,6 +185,7 @@ class Molecules(Adapter):
                 len(self.process.bond_frequencies),
                 self.vocabulary.valences,
                 self.max_atoms,
+                conditions=self.conditions.names,
                 **self.network_options,
             )
         except TypeError as error:
@@ -167,7 +207,12 @@ class Molecules(Adapter):
         return self._show(result.graphs, slice(None))
 
     def _show(self, graphs: MolecularGraphs, index: Any) -> State:
-        return GraphDataset(graphs, self.process).batch(torch.arange(len(graphs))[index])
+        data = GraphDataset(graphs, self.process, self.conditions)
+        return data.batch(torch.arange(len(graphs))[index])
+
+    def null(self) -> Mapping[str, Null]:
+        """The properties, 0 where they are not given."""
+        return self.conditions.null()
 
     def decode(self, state: State) -> list[Any]:
         """Decode a clean state to raw molecules; nothing is repaired."""
@@ -192,8 +237,9 @@ class Molecules(Adapter):
         """
         options = dict(options or {})
         fixed = options.pop("atoms", None)
-        if options:
-            raise unknown("option", next(iter(options)), ("atoms",))
+        for name in options:
+            if name not in self.conditions.names:
+                raise unknown("option", name, ("atoms", *self.conditions.names))
         if fixed is not None:
             if not 1 <= int(fixed) <= self.max_atoms:
                 raise expected("atoms", fixed, f"a number from 1 to {self.max_atoms}")
@@ -204,7 +250,8 @@ class Molecules(Adapter):
             known = torch.tensor(list(self.size_counts), device=streams.index.device)
             sizes = known[streams.categorical(counts)]
         nodes = int(sizes.max())
-        return Frame(self.process.shapes(nodes), self.process.masks(sizes, nodes))
+        condition = self.conditions.wish(options, streams)
+        return Frame(self.process.shapes(nodes), self.process.masks(sizes, nodes), condition)
 
     # -- files, metrics, pictures ----------------------------------------------------------------------------------
 
@@ -294,10 +341,21 @@ class GraphDataset:
     Args:
         graphs: The molecules.
         process: The process, which decides the form of the state.
+        conditions: Properties to show; those that the graphs lack are not given.
+        left_out: Number of molecules that are not among them, by reason.
     """
 
-    def __init__(self, graphs: MolecularGraphs, process: Process) -> None:
+    def __init__(
+        self,
+        graphs: MolecularGraphs,
+        process: Process,
+        conditions: Conditions | None = None,
+        left_out: Mapping[str, int] | None = None,
+    ) -> None:
         self.process = process
+        self.conditions = conditions or Conditions()
+        self.left_out = dict(left_out or {})
+        self.properties = {k: torch.from_numpy(v) for k, v in graphs.properties.items()}
         self.atoms = torch.from_numpy(graphs.atoms)
         self.bonds = torch.from_numpy(graphs.bonds)
         self.sizes = torch.from_numpy(graphs.sizes)
@@ -311,21 +369,62 @@ class GraphDataset:
         nodes = int(sizes.max())
         atoms = self.atoms[index, :nodes].long()
         bonds = self.bonds[index, : nodes * (nodes - 1) // 2].long()
-        return self.process.show(atoms, bonds, sizes)
+        known = {name: values[index] for name, values in self.properties.items()}
+        shown = self.conditions.show(known, len(sizes))
+        return self.process.show(atoms, bonds, sizes).with_condition(**shown)
+
+
+def found_vocabulary(mols: Sequence[Any], max_atoms: int | None = None) -> Vocabulary:
+    """Find the atom types of the molecules that can be used: of one piece and small enough."""
+    from rdkit import Chem
+
+    fit = [
+        mol
+        for mol in mols
+        if (max_atoms is None or mol.GetNumAtoms() <= max_atoms)
+        and len(Chem.GetMolFrags(mol)) == 1
+    ]
+    return Vocabulary.of(fit or mols)
 
 
 def load_graphs(
-    path: str | Path, vocabulary: Sequence[str] | None = None, max_atoms: int | None = None
-) -> MolecularGraphs:
+    path: str | Path,
+    vocabulary: Sequence[str] | None = None,
+    max_atoms: int | None = None,
+    conditions: Sequence[str] = (),
+) -> tuple[MolecularGraphs, Counter[str]]:
     """Load encoded molecules, or encode molecules, finding the vocabulary if none is given.
 
     Args:
         path: An encoded ``.safetensors`` file, a file of molecules, or the name of a data set (``qm9:train``).
         vocabulary: Names of the atom types; molecules with others are left out.
         max_atoms: Largest number of atoms; larger molecules are left out.
+        conditions: Names of properties to take along.
+
+    Returns:
+        The graphs, and the number of molecules left out by reason.
     """
     if str(path).endswith(".safetensors"):
-        return MolecularGraphs.load(path)
-    mols = Molecules.read(path).objects
-    names = Vocabulary(tuple(vocabulary)) if vocabulary else Vocabulary.of(mols)
-    return encode(mols, names, max_atoms).graphs
+        graphs = MolecularGraphs.load(path)
+        for name in conditions:
+            if name not in graphs.properties:
+                raise unknown(f"{path}: property", name, graphs.properties)
+        chosen = {name: graphs.properties[name] for name in conditions}
+        return replace(graphs, properties=chosen), Counter()
+    from . import datasets, files, properties
+
+    left_out: Counter[str] = Counter()
+    if datasets.is_name(str(path)):
+        mols, rows = datasets.table(str(path))
+    else:
+        read = files.read(path)
+        mols, rows, left_out = read.mols, [], read.reasons()
+        if conditions and ".csv" in Path(path).suffixes:
+            whole = properties.table(path)
+            rows = [whole[row - 1] for row in read.rows]
+    names = Vocabulary(tuple(vocabulary)) if vocabulary else found_vocabulary(mols, max_atoms)
+    encoded = encode(mols, names, max_atoms, whole=True)
+    kept = list(encoded.kept)
+    mols, rows = [mols[k] for k in kept], [rows[k] for k in kept] if rows else []
+    values = {name: properties.column(name, mols, rows, str(path)) for name in conditions}
+    return replace(encoded.graphs, properties=values), left_out + encoded.skipped

@@ -7,8 +7,9 @@ The files are not part of the package. Put them into the folder named by the env
 * zinc250k (ZINC, free for research): ``zinc250k_smiles.csv.gz`` or ``250k_rndm_zinc_drugs_clean_3.csv``; held-out
   indices ``gdss_valid_idx_zinc250k.json`` or ``valid_idx_zinc250k.json``.
 
-``qm9:train`` and ``qm9:test`` name the two sides of the split. GDSS's QM9 indices are gdb numbers (1 .. 133885), those
-of ZINC250k row numbers (from 0).
+``qm9:train`` and ``qm9:test`` name the two sides of the split, ``qm9:train-even`` and ``qm9:train-odd`` the halves of
+the first by the parity of the index: what judges a model must not have seen what guides it. GDSS's QM9 indices are gdb
+numbers (1 .. 133885), those of ZINC250k row numbers (from 0).
 
 Reference: Ramakrishnan et al., Quantum chemistry structures and properties of 134 kilo molecules, Sci. Data 2014;
 Irwin et al., ZINC, J. Chem. Inf. Model. 2012; the split: Jo, Lee, Hwang, arXiv:2202.02514 (``data/valid_idx_*.json``
@@ -29,7 +30,7 @@ from rdkit import Chem, rdBase
 
 from sciflow.errors import expected, unknown
 
-SPLITS = ("train", "test", "all")
+SPLITS = ("train", "test", "all", "train-even", "train-odd")
 
 
 @dataclass(frozen=True)
@@ -81,11 +82,16 @@ def smiles(name: str) -> list[str]:
     """Return the SMILES of a data set as its file has them.
 
     Args:
-        name: ``<set>`` or ``<set>:<train|test|all>``.
+        name: ``<set>`` or ``<set>:<split>`` with one of `SPLITS`.
 
     Raises:
         SciflowError: The name is unknown, or a file is missing.
     """
+    return [row["smiles"].strip() for row in rows(name)]
+
+
+def rows(name: str) -> list[dict[str, str]]:
+    """Return the rows of a data set as its table has them, by column (see `smiles`)."""
     kind, _, split = name.partition(":")
     if kind not in SOURCES:
         raise unknown("data set", kind, SOURCES)
@@ -93,26 +99,37 @@ def smiles(name: str) -> list[str]:
     if split not in SPLITS:
         raise unknown(f"split of {kind}", split, SPLITS)
     source = SOURCES[kind]
-    rows = _rows(find(source.files, source.url), source.key)
+    entries = _rows(find(source.files, source.url), source.key)
     if split == "all":
-        return [text for _, text in rows]
+        return [row for _, row in entries]
     with open(find(source.split, source.split_url)) as file:
         listed = json.load(file)
     held_out = {int(k) for k in (listed["valid_idxs"] if isinstance(listed, dict) else listed)}
-    return [text for number, text in rows if (number in held_out) == (split == "test")]
+    parity = {"train-even": 0, "train-odd": 1}.get(split)
+    return [
+        row
+        for number, row in entries
+        if (number in held_out) == (split == "test") and parity in (None, number % 2)
+    ]
 
 
 def molecules(name: str) -> list[Chem.Mol]:
     """Return a data set as kekulised molecules without stereochemistry, unparsable rows left out."""
-    found = []
+    return table(name)[0]
+
+
+def table(name: str) -> tuple[list[Chem.Mol], list[dict[str, str]]]:
+    """Return the molecules of a data set (see `molecules`) and the row of each."""
+    found, kept = [], []
     with rdBase.BlockLogs():
-        for text in smiles(name):
-            mol = Chem.MolFromSmiles(text)
+        for row in rows(name):
+            mol = Chem.MolFromSmiles(row["smiles"].strip())
             if mol is not None:
                 Chem.RemoveStereochemistry(mol)
                 Chem.Kekulize(mol, clearAromaticFlags=True)
                 found.append(mol)
-    return found
+                kept.append(row)
+    return found, kept
 
 
 def find(names: tuple[str, ...], url: str) -> Path:
@@ -131,7 +148,7 @@ def find(names: tuple[str, ...], url: str) -> Path:
     )
 
 
-def _rows(path: Path, key: tuple[str, ...]) -> Iterator[tuple[int, str]]:
+def _rows(path: Path, key: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
     opener = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rt", newline="") as file:
         reader = csv.DictReader(file)
@@ -139,4 +156,4 @@ def _rows(path: Path, key: tuple[str, ...]) -> Iterator[tuple[int, str]]:
         for number, row in enumerate(reader):
             # MoleculeNet writes gdb_17 where others write 17.
             index = int(row[column].removeprefix("gdb_")) if column else number
-            yield index, row["smiles"].strip()
+            yield index, row

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _ORDER = {"SINGLE": 1, "DOUBLE": 2, "TRIPLE": 3}
 _BOND = {order: bond for bond, order in _ORDER.items()}
 FORMAT = "sciflow molecular graphs 1"
+_PROPERTY = "property."
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,14 @@ class MolecularGraphs:
         bonds: Bond orders 0..3 int8 ``[M, P]``, 0 on padding.
         sizes: Numbers of atoms int16 ``[M]``.
         vocabulary: Meaning of the labels.
+        properties: Numbers known of each graph, float64 ``[M]`` by name; NaN where one is not known.
     """
 
     atoms: np.ndarray
     bonds: np.ndarray
     sizes: np.ndarray
     vocabulary: Vocabulary
+    properties: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -57,7 +60,11 @@ class MolecularGraphs:
     def select(self, index: np.ndarray | slice) -> MolecularGraphs:
         """Return some of the graphs."""
         return MolecularGraphs(
-            self.atoms[index], self.bonds[index], self.sizes[index], self.vocabulary
+            self.atoms[index],
+            self.bonds[index],
+            self.sizes[index],
+            self.vocabulary,
+            {name: values[index] for name, values in self.properties.items()},
         )
 
     def size_counts(self) -> dict[int, int]:
@@ -81,6 +88,7 @@ class MolecularGraphs:
     def save(self, path: str | Path) -> None:
         """Write the graphs to a ``.safetensors`` file that needs neither rdkit nor this package to be read."""
         arrays = {"atoms": self.atoms, "bonds": self.bonds, "sizes": self.sizes}
+        arrays |= {_PROPERTY + name: values for name, values in self.properties.items()}
         metadata = {"format": FORMAT, "vocabulary": json.dumps(self.vocabulary.names)}
         partial = Path(f"{path}.partial")
         save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, partial, metadata)
@@ -104,7 +112,9 @@ class MolecularGraphs:
         if metadata.get("format") != FORMAT:
             raise expected(str(path), metadata.get("format"), FORMAT, "encode the data again")
         vocabulary = Vocabulary(tuple(json.loads(metadata["vocabulary"])))
-        return cls(arrays["atoms"], arrays["bonds"], arrays["sizes"], vocabulary)
+        own = (arrays.pop(name) for name in ("atoms", "bonds", "sizes"))
+        properties = {name.removeprefix(_PROPERTY): values for name, values in arrays.items()}
+        return cls(*own, vocabulary, properties)
 
 
 @dataclass(frozen=True)
@@ -127,6 +137,7 @@ def encode(
     vocabulary: Vocabulary,
     max_atoms: int | None = None,
     pad_to: int | None = None,
+    whole: bool = False,
 ) -> Encoded:
     """Encode molecules; those that do not fit are left out, counted and named.
 
@@ -135,13 +146,14 @@ def encode(
         vocabulary: Atom types to use.
         max_atoms: Largest number of heavy atoms; None takes all.
         pad_to: Number of atoms N to pad to; None is the largest molecule's.
+        whole: Leave out molecules of more than one piece (salts, mixtures).
 
     Raises:
         SciflowError: No molecule could be encoded.
     """
     rows, kept, skipped = [], [], Counter()
     for position, mol in enumerate(mols):
-        row = _encode_one(mol, vocabulary, max_atoms)
+        row = _encode_one(mol, vocabulary, max_atoms, whole)
         if isinstance(row, str):
             skipped[row] += 1
         else:
@@ -161,7 +173,7 @@ def encode(
 
 
 def _encode_one(
-    mol: Chem.Mol, vocabulary: Vocabulary, max_atoms: int | None
+    mol: Chem.Mol, vocabulary: Vocabulary, max_atoms: int | None, whole: bool = False
 ) -> tuple[np.ndarray, np.ndarray] | str:
     from rdkit import Chem
 
@@ -170,6 +182,8 @@ def _encode_one(
         return "no heavy atom"
     if max_atoms is not None and n > max_atoms:
         return f"more than {max_atoms} heavy atoms"
+    if whole and len(Chem.GetMolFrags(mol)) > 1:
+        return "in pieces (a salt or a mixture)"
     labels = np.zeros(n, np.int8)
     for atom in mol.GetAtoms():
         label = vocabulary.label(atom.GetSymbol(), atom.GetFormalCharge())

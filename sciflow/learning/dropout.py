@@ -29,17 +29,21 @@ class Dropout:
         null: Null value of each condition that may be hidden.
         probability: Share of the samples that lose theirs.
         together: Whether a sample loses all of them at once; else each has a lot of its own.
+        each: Share of those that kept theirs which then loses each condition by a lot of its own, so that the network
+            learns to be given any subset of them.
     """
 
     null: Mapping[str, Null]
     probability: float = 0.1
     together: bool = True
+    each: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.null:
             raise expected("null values of condition dropout", {}, "at least one condition")
-        if not 0 <= self.probability <= 1:
-            raise expected("probability of condition dropout", self.probability, "between 0 and 1")
+        for share in (self.probability, self.each):
+            if not 0 <= share <= 1:
+                raise expected("probability of condition dropout", share, "between 0 and 1")
 
     def __call__(self, state: State, streams: Streams) -> State:
         """Return the state with some conditions hidden.
@@ -51,9 +55,14 @@ class Dropout:
         Raises:
             SciflowError: The state lacks a condition.
         """
-        lots = streams.uniform((1 if self.together else len(self.null),)) < self.probability
         if self.together:
-            return without(state, self.null, lots[:, 0])
+            lots = streams.uniform((1,)) < self.probability
+            state = without(state, self.null, lots[:, 0])
+            return self._one_by_one(state, self.each, streams) if self.each else state
+        return self._one_by_one(state, self.probability, streams)
+
+    def _one_by_one(self, state: State, share: float, streams: Streams) -> State:
+        lots = streams.uniform((len(self.null),)) < share
         for place, (name, value) in enumerate(self.null.items()):
             state = without(state, {name: value}, lots[:, place])
         return state

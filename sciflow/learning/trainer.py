@@ -61,6 +61,8 @@ class Recipe:
         clip: Largest gradient norm.
         ema: Decay of the weight average.
         coupling: Which noise goes with which data: a name of `sciflow.coupling`.
+        condition_dropout: Share of the samples whose conditions are all hidden, where a model can do without them.
+        start: Model whose weights training begins with, a name or a folder; "" draws them.
         checkpoint_every: Steps between checkpoints.
         log_every: Steps between rows of the log.
     """
@@ -75,6 +77,8 @@ class Recipe:
     clip: float = 1.0
     ema: float = 0.999
     coupling: str = "independent"
+    condition_dropout: float = 0.1
+    start: str = ""
     checkpoint_every: int = 500
     log_every: int = 50
 
@@ -89,6 +93,10 @@ class Recipe:
             raise unknown("recipe.schedule", self.schedule, SCHEDULES)
         if not 0 <= self.ema < 1:
             raise expected("recipe.ema", self.ema, "a number in [0, 1)")
+        if not 0 <= self.condition_dropout < 1:
+            raise expected(
+                "recipe.condition_dropout", self.condition_dropout, "a number in [0, 1)"
+            )
         couplings.make(self.coupling)
 
     def rate(self, step: int) -> float:
@@ -276,6 +284,10 @@ def _resume(
     if not path.exists():
         return 0
     tensors, saved = checkpoint.load(path)
+    if "recipe" in saved.get("run", {}):
+        # What an older version did not know of had its default.
+        before = saved["run"]
+        saved["run"] = before | {"recipe": _plain(asdict(Recipe(steps=1))) | before["recipe"]}
     if saved.get("run") != header:
         raise SciflowError(
             f"{path}: got a checkpoint of another run (its settings differ in "

@@ -104,7 +104,7 @@ class Config(BaseModel):
             "data": data,
             **self.options,
             "times": asdict(self.as_times()),
-            "recipe": asdict(self.as_recipe()),
+            "recipe": asdict(self.as_recipe()) | {"start": _name_only(self.recipe.start)},
             "sampling": asdict(self.as_sampling()),
         }
         return json.loads(json.dumps(plain))

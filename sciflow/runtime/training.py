@@ -19,9 +19,11 @@ import torch
 
 from .. import checkpoint, grids, registry, solvers
 from .. import coupling as couplings
-from ..learning import Objective, train
+from ..adapter import Adapter
+from ..errors import expected
+from ..learning import Dataset, Dropout, Objective, Recipe, train
 from ..learning.trainer import CHECKPOINT, LOG
-from ..model import CONFIG, Model
+from ..model import CONFIG, Model, load
 from . import device as devices
 from .config import Config
 from .output import refuse
@@ -78,7 +80,13 @@ def run(config: Config, on_step: OnStep | None = None) -> Model:
     if is_first():
         refuse(config.folder / CHECKPOINT)
     kind = registry.adapter(config.domain)
-    adapter, dataset = kind.from_data(config.data, config.options)
+    start = load(recipe.start) if recipe.start else None
+    if start is None:
+        adapter, dataset = kind.from_data(config.data, config.options)
+    elif start.adapter.name != kind.name:
+        raise expected("recipe.start", recipe.start, f"a model of {kind.name}")
+    else:
+        adapter, dataset = kind.from_start(start.adapter, config.data, config.options)
     system = adapter.system()
     solver, grid = solvers.make(sampling.solver), grids.make(sampling.grid)
     solver.check(system)  # what cannot be sampled in the end is refused now
@@ -86,8 +94,14 @@ def run(config: Config, on_step: OnStep | None = None) -> Model:
     # The weights of a seed must not depend on what drew random numbers before.
     torch.manual_seed(config.seed)
     network = adapter.network()
+    if start is not None:
+        checkpoint.begin(network, start.network.state_dict(), recipe.start)
     objective = Objective(
-        system, network, config.as_times(), coupling=couplings.make(recipe.coupling)
+        system,
+        network,
+        config.as_times(),
+        _dropout(adapter, recipe),
+        couplings.make(recipe.coupling),
     )
     ema = train(
         objective,
@@ -107,7 +121,7 @@ def run(config: Config, on_step: OnStep | None = None) -> Model:
     card = {
         **config.card,
         "parameters": sum(p.numel() for p in network.parameters()),
-        "training": trained or _training(config, len(dataset), device),
+        "training": trained or _training(config, dataset, device),
     }
     name = str(config.card.get("name", config.folder.name))
     model = Model(adapter, network.eval(), sampling, card, name)
@@ -121,11 +135,13 @@ def is_first() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def _training(config: Config, samples: int, device: torch.device) -> dict[str, Any]:
+def _training(config: Config, dataset: Dataset, device: torch.device) -> dict[str, Any]:
     """How the model was trained."""
     steps = config.as_recipe().steps
+    left_out = dict(getattr(dataset, "left_out", {}))
     return {
-        "samples": samples,
+        "samples": len(dataset),
+        **({"left_out": left_out} if left_out else {}),
         "steps": steps,
         "seed": config.seed,
         "device": devices.describe(device),
@@ -134,6 +150,14 @@ def _training(config: Config, samples: int, device: torch.device) -> dict[str, A
         "versions": versions(),
         "config": config.public(),
     }
+
+
+def _dropout(adapter: Adapter, recipe: Recipe) -> Dropout | None:
+    """Hide the conditions that a model can do without: all of them, or each with even odds where there are several."""
+    null = adapter.null()
+    if not null:
+        return None
+    return Dropout(null, recipe.condition_dropout, each=0.5 if len(null) > 1 else 0.0)
 
 
 def _trained(folder: Path) -> dict[str, Any]:

@@ -231,7 +231,8 @@ def _linear_of_parts(layer: nn.Module, parts: Sequence[Tensor]) -> Tensor:
     """Apply a linear layer to the concatenation of `parts` along the last axis, without writing that."""
     assert isinstance(layer, nn.Linear)
     weights = layer.weight.split([part.shape[-1] for part in parts], 1)
-    out = F.linear(parts[0], weights[0], layer.bias).flatten(0, -2)
+    # Flat before the first product: to add to a view in place costs copies in the backward pass.
+    out = F.linear(parts[0].flatten(0, -2), weights[0], layer.bias)
     for part, weight in zip(parts[1:], weights[1:], strict=True):
         out.addmm_(part.flatten(0, -2), weight.t())
     return out.view(*parts[0].shape[:-1], -1)
@@ -253,6 +254,8 @@ class GraphTransformer(nn.Module):
         blocks: Number of rounds.
         condition: Width of the condition.
         features: Whether to compute structural features.
+        conditions: Names of conditions ``[B, 2]`` to read, each a value and whether it is given; they change nothing at
+            the start of training.
     """
 
     valence: Tensor
@@ -272,6 +275,7 @@ class GraphTransformer(nn.Module):
         blocks: int = 4,
         condition: int = 128,
         features: bool = True,
+        conditions: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.atom_states, self.bond_states = atom_states, bond_states
@@ -302,13 +306,19 @@ class GraphTransformer(nn.Module):
             nn.SiLU(),
             nn.Linear(2 * edge_width, bond_classes),
         )
+        self.conditions = tuple(conditions)
+        if conditions:
+            last = nn.Linear(condition, condition)
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+            self.given = nn.Sequential(nn.Linear(2 * len(conditions), condition), nn.SiLU(), last)
 
     def forward(self, state: State, t: Tensor) -> dict[str, Tensor]:
         """Return logits of the clean graph.
 
         Args:
             state: ``atoms``: labels int64 ``[B, N]`` or vectors ``[B, N, K]``; ``bonds``: labels ``[B, P]`` or vectors
-                ``[B, P, 4]``; mask ``atoms`` ``[B, N]``.
+                ``[B, P, 4]``; mask ``atoms`` ``[B, N]``; the conditions.
             t: Times ``[B]``.
 
         Returns:
@@ -334,6 +344,9 @@ class GraphTransformer(nn.Module):
         edges = self.pair_in(torch.cat(pair_inputs, -1)) * pair_mask
         sizes = state.masks["atoms"].sum(1).clamp_max(self.max_atoms)
         condition = self.condition(time_features(t.to(dtype), 32)) + self.size(sizes)
+        if self.conditions:
+            given = torch.cat([state.condition[name] for name in self.conditions], -1)
+            condition = condition + self.given(given.to(dtype))
         blocked = (mask - 1).mul(1e4)[:, None, None, :]
         for block in self.blocks:
             nodes, edges = block(nodes, edges, condition, blocked, pair_mask)
