@@ -140,9 +140,11 @@ Train = Annotated[
 @app.command(
     epilog=_foot(
         "generate", "sciflow generate DOMAIN --model runs/mine -n 10 --steps 50 --seed 7 -o folder"
-    )
+    ),
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )
 def generate(
+    context: typer.Context,
     domain: Domain,
     output: Annotated[
         Path,
@@ -161,7 +163,8 @@ def generate(
     batch_size: Annotated[int, typer.Option("--batch-size", help="Samples at a time.")] = 500,
     device: Device = "auto",
     option: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="A wish in the domain's words.")
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="A wish in the domain's words; or --KEY VALUE."),
     ] = None,
     against: Against = None,
     train: Train = None,
@@ -174,7 +177,7 @@ def generate(
     have something to compare with.
     """
     from .model import default, load
-    from .runtime import progress
+    from .runtime import progress, words
     from .runtime.device import keep_memory
     from .runtime.evaluate import read
     from .runtime.generate import Generation, produce
@@ -185,7 +188,8 @@ def generate(
             raise expected(word, count, "at least 1")
     keep_memory()
     adapter = registry.adapter(domain)
-    options = dict(_pair("--option", text) for text in option or ())
+    flags = [flag for own in context.command.params for flag in own.opts if flag[:2] == "--"]
+    options = words.wishes(context.args, option or (), flags)
     _known(adapter, against, train)
     with Output(output, adapter) as out:
         if not out.folder and (against or train):
@@ -199,8 +203,8 @@ def generate(
             number,
             seed,
             steps,
-            _choice(solver),
-            _choice(grid),
+            words.choice(solver),
+            words.choice(grid),
             batch_size,
             device,
             options=options,
@@ -413,24 +417,7 @@ for _command in app.registered_commands:
     _command.help = "\n\n".join(" ".join(part.split()) for part in _paragraphs)
 
 
-# -- reading words ----------------------------------------------------------------------------
-
-
-def _pair(option: str, text: str) -> tuple[str, Any]:
-    from .runtime.config import toml_value
-
-    key, equals, value = text.partition("=")
-    if not equals or not key.strip():
-        raise expected(option, text, "KEY=VALUE")
-    return key.strip(), toml_value(value)
-
-
-def _choice(text: str | None) -> str | dict[str, Any] | None:
-    """Read ``name`` or ``name:option=value,option=value``."""
-    if text is None or ":" not in text:
-        return text
-    name, _, options = text.partition(":")
-    return {"name": name, **dict(_pair(name, part) for part in options.split(",") if part)}
+# -- checks -----------------------------------------------------------------------------------
 
 
 def _exist(path: Path) -> None:
