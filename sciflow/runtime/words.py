@@ -1,7 +1,7 @@
 """Words of the command line: wishes in a domain's own words, and choices with options.
 
-A wish is ``--option KEY=VALUE``, or shorter ``--KEY VALUE``. The command line knows no domain: a flag that is not its own
-is the domain's, which refuses what it does not know.
+A wish is ``--option KEY=VALUE``, or shorter ``--KEY VALUE``. The command line knows no domain: a flag that is not its
+own is the domain's, which refuses what it does not know.
 """
 
 from __future__ import annotations
