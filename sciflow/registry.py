@@ -4,8 +4,10 @@ A domain is a folder ``sciflow/domains/<name>`` (in a checkout ``domains/<name>`
 a third party under the entry-point group ``sciflow.domains``. Its ``__init__`` exposes
 ``ADAPTER``, a subclass of `Adapter`. Beside it may lie ``models/<model>/``, the shipped models,
 and ``examples.toml``, command lines for the help texts by verb, with a table ``verbs`` of the
-verbs that the domain brings along and what they do (see `Adapter.commands`). Names, models and
-examples are found without importing the domain, so they need none of its libraries.
+verbs that the domain brings along and what they do (see `Adapter.commands`). A domain may share
+its rooms with another: a folder inside it whose ``examples.toml`` says ``domain = "NAME"`` is a
+domain of that name, laid out like any. Names, models and examples are found without importing the
+domain, so they need none of its libraries.
 """
 
 from __future__ import annotations
@@ -36,9 +38,27 @@ def _points() -> dict[str, EntryPoint]:
 @cache
 def names() -> tuple[str, ...]:
     """Names of the domains that are installed, without importing them."""
+    return tuple(sorted({*_homes(), *_inner()}))
+
+
+@cache
+def _homes() -> tuple[str, ...]:
     folder = importlib.import_module(GROUP)
     found = {module.name for module in pkgutil.iter_modules(folder.__path__) if module.ispkg}
     return tuple(sorted(found | set(_points())))
+
+
+@cache
+def _inner() -> dict[str, tuple[str, Path]]:
+    """Domains inside others: name to the place they are imported from, and their folder."""
+    found = {}
+    for name in _homes():
+        home = folder(name)
+        for path in sorted(home.glob("*/examples.toml")) if home else ():
+            inner = tomllib.loads(path.read_text("utf-8")).get("domain")
+            if isinstance(inner, str):
+                found[inner] = (f"{_place(name)}.{path.parent.name}", path.parent)
+    return found
 
 
 def module(name: str) -> ModuleType:
@@ -104,6 +124,8 @@ def adapter_of(path: str | Path, domain: str | None = None) -> type[Adapter]:
 
 def folder(name: str) -> Path | None:
     """Folder of a domain, found without importing it; None where it has none."""
+    if name not in _homes() and name in _inner():
+        return _inner()[name][1]  # its place could not be looked up without importing its home
     spec = importlib.util.find_spec(_place(name))
     return Path(spec.origin).parent if spec and spec.origin else None
 
@@ -143,4 +165,6 @@ def _tables() -> dict[str, dict[str, Any]]:
 
 
 def _place(name: str) -> str:
-    return _points()[name].module if name in _points() else f"{GROUP}.{name}"
+    if name in _points():
+        return _points()[name].module
+    return f"{GROUP}.{name}" if name in _homes() else _inner().get(name, (f"{GROUP}.{name}",))[0]

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sciflow.errors import SciflowError, expected, unknown
+from sciflow.errors import SciflowError, unknown
 from sciflow.model import Model, Sampling
 
 from . import gdss_checkpoint
@@ -83,47 +83,28 @@ def import_weights(path: str | Path) -> Model:
     """Turn a checkpoint released by GDSS's authors into a model.
 
     Args:
-        path: Their ``.pth`` file for QM9 or ZINC250k.
+        path: Their ``.pth`` file: of QM9 and ZINC250k comes a model of molecules, of the others one of graphs.
 
     Raises:
-        SciflowError: The file is damaged, hostile, foreign, or holds a model of generic graphs.
+        SciflowError: The file is damaged, hostile or foreign.
     """
     checkpoint = gdss_checkpoint.read(path)
     settings = gdss_checkpoint.settings_from(checkpoint)
     types = settings["atom_types"]
     if types is None:
-        raise expected(
-            f"{checkpoint.file}: data set",
-            checkpoint.dataset,
-            "one of molecules: " + ", ".join(_SIZES),
-            "generic graphs have no atoms to draw",
-        )
+        from .generic.presets import import_weights as import_generic
+
+        return import_generic(checkpoint, settings, Path(path).stem)
     authors = checkpoint.sampler
-    process = {
-        name: {k: v for k, v in settings[name].items() if k not in ("kind", "steps")}
-        for name in ("atoms", "bonds")
-    }
-    options = {
-        "nodes": _arguments(checkpoint.params_x, "depth"),
-        "bonds": _arguments(checkpoint.params_adj, "num_layers"),
-    }
-    options["bonds"].pop("kind")
     # The adjacency form has no use for frequencies; even ones say so.
     adapter = Molecules(
         Vocabulary(types),
         _SIZES[checkpoint.dataset],
         [1 / len(types)] * len(types),
         [0.25] * 4,
-        process,
-        {"name": "gdss", **options},
+        process_of(settings),
+        {"name": "gdss", **options_of(checkpoint)},
     )
-    solver = {
-        "name": "predictor-corrector",
-        "predictor": _PREDICTORS[authors.predictor],
-        "snr": authors.snr,
-        "scale": authors.scale_eps,
-        "norm": "sample",
-    }
     card = {
         "title": f"GDSS, weights released by its authors for {checkpoint.dataset}",
         "source": f"harryjo97/GDSS, checkpoints/, file {checkpoint.file}",
@@ -134,10 +115,36 @@ def import_weights(path: str | Path) -> Model:
     return Model(
         adapter,
         gdss_checkpoint.networks_from(checkpoint),
-        Sampling(solver, "uniform", authors.steps),
+        Sampling(solver_of(authors), "uniform", authors.steps),
         card,
         Path(path).stem,
     )
+
+
+def process_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the process of a file's settings (see `gdss_checkpoint.settings_from`)."""
+    return {
+        name: {k: v for k, v in settings[name].items() if k not in ("kind", "steps")}
+        for name in ("atoms", "bonds")
+    }
+
+
+def options_of(checkpoint: gdss_checkpoint.GDSSCheckpoint) -> dict[str, Any]:
+    """Return the options of `network` that make the networks of a file."""
+    bonds = _arguments(checkpoint.params_adj, "num_layers")
+    bonds.pop("kind")
+    return {"nodes": _arguments(checkpoint.params_x, "depth"), "bonds": bonds}
+
+
+def solver_of(authors: gdss_checkpoint.AuthorsSampler) -> str | dict[str, Any]:
+    """Return the authors' sampler as a solver of ours."""
+    correction = {"snr": authors.snr, "scale": authors.scale_eps, "norm": "sample"}
+    if authors.predictor == "s4":
+        return {"name": "s4", **correction}
+    predictor = _PREDICTORS[authors.predictor]
+    if authors.corrector is None:
+        return predictor
+    return {"name": "predictor-corrector", "predictor": predictor, **correction}
 
 
 def _arguments(params: Mapping[str, Any], depth: str) -> dict[str, Any]:
