@@ -25,7 +25,7 @@ from .process import Process
 from .structures import Crystals as Encoded
 from .structures import encode
 
-NETWORKS = ("periodic",)
+NETWORKS = ("periodic", "e3nn")
 REMEMBERED = 1000
 """Number of compositions of the data that a model keeps, to draw from where no formula is given."""
 _DATA = ("train", "niggli", "max_sites", "representation", "inversion")
@@ -165,12 +165,16 @@ class Crystals(Adapter):
 
     def network(self) -> nn.Module:
         """A new network for the system."""
-        from .networks.periodic import Periodic
-
         options = dict(self.network_options)
         if options.pop("facts", False):
             options["facts"] = facts(self.numbers)
         try:
+            if self.network_name == "e3nn":
+                from .networks.equivariant import Equivariant
+
+                return Equivariant(self.process, self.cells, **options)
+            from .networks.periodic import Periodic
+
             return Periodic(self.process, **options)
         except TypeError as error:
             raise SciflowError(f"options of network {self.network_name}: {error}") from None

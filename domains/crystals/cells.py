@@ -82,7 +82,7 @@ class Cells:
         return numbers - _first(self._size(labels, real, matrix)) / std
 
     def decode(self, numbers: Tensor, labels: Tensor, real: Tensor) -> Tensor:
-        """Return lattice matrices ``[B, 3, 3]``, up to rotation."""
+        """Return lattice matrices ``[B, 3, 3]``, up to rotation; `labels` may be probabilities ``[B, N, K]``."""
         std = numbers.new_tensor(self.standard.std)
         numbers = numbers + _first(self._size(labels, real, numbers)) / std
         return self.standard.decode(numbers, real.sum(1))
@@ -93,7 +93,9 @@ class Cells:
 
 
 def _shares(labels: Tensor, real: Tensor, elements: int) -> Tensor:
-    """Shares of the elements among the sites, ``[B, K]``."""
+    """Shares of the elements among the sites, ``[B, K]``, from labels ``[B, N]`` or probabilities ``[B, N, K]``."""
+    if labels.is_floating_point():
+        return (labels * real.unsqueeze(-1)).sum(1) / real.sum(1, keepdim=True).clamp_min(1)
     counts = torch.zeros(len(labels), elements, device=labels.device)
     counts.scatter_add_(1, torch.where(real, labels, 0), real.to(counts.dtype))
     return counts / real.sum(1, keepdim=True).clamp_min(1)
