@@ -20,10 +20,11 @@ from . import files, simulation
 from .coding import Coding
 from .layout import Layout
 from .process import DEFAULT, Process
+from .superresolution import ladder, lengths
 from .trajectories import SAMPLE
 
 NETWORKS = ("unet",)
-_DATA = ("train", "fields", "given", "periodic", "generate", "codec")
+_DATA = ("train", "fields", "given", "periodic", "generate", "levels", "codec")
 _LAYOUT = ("fields", "given", "periodic", "generate")
 
 
@@ -96,8 +97,9 @@ class Fields(Adapter):
 
         Args:
             data: ``train``: a file, or the name of a data set (``burgers:2000``); ``fields``, ``given``, ``periodic``
-                where the file does not tell, and ``generate`` for a control (``["u", "f"]``, with ``given = ["end"]``);
-                ``codec``, a table with ``wavelet``, ``level``, ``packing``.
+                where the file does not tell, and ``generate`` for a control (``["u", "f"]``, with ``given = ["end"]``),
+                ``levels`` for super-resolution (see there); ``codec``, a table with ``wavelet``, ``level``,
+                ``packing``.
             options: ``process`` and ``network``.
         """
         for name in data:
@@ -112,8 +114,21 @@ class Fields(Adapter):
         shape = {k: data[k] for k in _LAYOUT if k in data}
         layout = Layout.of(whole, path=data["train"], **shape)
         values = layout.read(whole, path=data["train"])
-        adapter = cls(Coding.fit(layout, values, data.get("codec")), **options)
-        return adapter, TrajectoryDataset(adapter._show(values))
+        levels = [values]
+        if "levels" in data:
+            layout, levels = ladder(layout, values, int(data["levels"]))
+        adapter = cls(Coding.fit(layout, levels[0], data.get("codec")), **options)
+        states = [adapter.on(lengths(layout, v))._show(v) for v in levels]
+        return adapter, TrajectoryDataset(*states)
+
+    def on(self, grid: Mapping[str, int]) -> Fields:
+        """The adapter of another grid of the same box: same statistics, same network.
+
+        Args:
+            grid: Frames and cells by the names of the axes; others stay.
+        """
+        network = {"name": self.network_name, **self.network_options}
+        return Fields(self.coding.on(grid), self.process.config(), network)
 
     def system(self) -> System:
         """The system of the tensors of coefficients."""
@@ -166,9 +181,9 @@ class Fields(Adapter):
 
         Args:
             streams: Random streams of the batch.
-            options: ``{"given": file}`` of initial states and all else that is known; the name of a given variable
-                sets it to a number everywhere (``f=0``). Without a file the law of the equation draws them, and where
-                there is none they are the mean of the data.
+            options: ``{"given": file}`` (or dataset) of initial states and all else that is known; the name of a given
+                variable sets it to a number everywhere (``f=0``). Without a file the law of the equation draws them,
+                and where there is none they are the mean of the data.
         """
         options = dict(options or {})
         path = options.pop("given", None)
@@ -181,9 +196,10 @@ class Fields(Adapter):
             numbers[name] = float(value)
         index = streams.index.cpu()
         if path is not None:
-            given = self.layout.read(opened(path), False, tuple(numbers), path)
+            data, what = (path, "given") if isinstance(path, xr.Dataset) else (opened(path), path)
+            given = self.layout.read(data, False, tuple(numbers), what)
             known = {n: v[index % len(v)] for n, v in given.items()}
-        elif (law := self.layout.law()) is not None:
+        elif (law := self.layout.law()) is not None and set(self.layout.given) <= set(law.given):
             known = self.layout.drawn({n: v.cpu() for n, v in law.draw(streams).items()})
         else:
             known = self.coding.mean(len(streams))
@@ -262,18 +278,20 @@ class TrajectoryDataset:
     """Encoded trajectories as training data.
 
     Args:
-        state: All of them, clean.
+        states: All of them, clean; several for the same trajectories on several grids. A batch has one grid, that of
+            its first index.
     """
 
-    def __init__(self, state: State) -> None:
-        self.state = state
+    def __init__(self, *states: State) -> None:
+        self.states = states
 
     def __len__(self) -> int:
-        return self.state.batch_size
+        return len(self.states) * self.states[0].batch_size
 
     def batch(self, index: Tensor) -> State:
         """Return some trajectories as a clean state."""
-        return self.state.select(index)
+        count = len(self.states)
+        return self.states[int(index[0]) % count].select(index // count)
 
 
 class Writer:

@@ -120,6 +120,19 @@ class Coding:
                 found[name] = value if name in FRAMES else value[:, 0]
         return found
 
+    def on(self, lengths: Mapping[str, int]) -> Coding:
+        """The coding of another grid of the same box, with the same statistics (see `Codec.on`).
+
+        Args:
+            lengths: Frames and cells by the names of the axes; others stay.
+        """
+        known: dict[str, Codec | BandStatistics] = {}
+        for name, codec in self.known.items():
+            on = self.layout.axes(name)
+            own = {axis: size for axis, size in lengths.items() if axis in on}
+            known[name] = codec.on(own) if isinstance(codec, Codec) else codec
+        return Coding(self.layout.on(lengths), self.codec.on(lengths), known)
+
     # -- coding --------------------------------------------------------------------------------------------------
 
     def encode(self, fields: Tensor) -> dict[str, Tensor]:

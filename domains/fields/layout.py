@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -281,6 +281,52 @@ class Layout:
             parts = {n: (d, a[b], {"units": self._unit(n)}) for n, (d, a) in arrays.items()}
             found.append(files.described(xr.Dataset(parts, coords, attrs)))
         return found
+
+    def asked(self, values: Mapping[str, Tensor]) -> xr.Dataset:
+        """Return start and given variables as a dataset along ``sample``, as `read` takes it."""
+        arrays = {
+            f"{n}0": ((SAMPLE, *self.space), values[START][:, k])
+            for k, n in enumerate(self.fields)
+        }
+        for name, dims in self.given.items():
+            value = values[name]
+            if TIME in dims:
+                value = torch.cat((value[:, :1], value), dim=1)
+            arrays[name] = ((SAMPLE, *dims), value)
+        coords = {d: list(v) for d, v in self.coordinates.items()}
+        parts = {n: (dims, v.cpu().numpy()) for n, (dims, v) in arrays.items()}
+        return xr.Dataset(parts, coords)
+
+    def on(self, lengths: Mapping[str, int]) -> Layout:
+        """The layout on another grid of the same box.
+
+        Args:
+            lengths: Frames and cells by the names of the axes; others stay.
+        """
+        frames = lengths.get(TIME, self.frames)
+        coordinates = {}
+        for dim, values in self.coordinates.items():
+            count = lengths.get(dim, len(values)) if dim in self.space else frames
+            if dim == TIME:
+                found = np.linspace(values[0], values[-1], count + 1)
+            elif count == len(values):
+                found = np.asarray(values)
+            else:  # centres of cells
+                half = (values[-1] - values[0]) / max(1, len(values) - 1) / 2
+                width = (values[-1] - values[0] + 2 * half) / count
+                found = values[0] - half + width * (np.arange(count) + 0.5)
+            coordinates[dim] = tuple(map(float, found))
+        text = self.equation
+        if text is not None:
+            config = json.loads(text)
+            points = lengths.get(self.space[0], len(self.coordinates[self.space[0]]))
+            if len(self.space) == 1 and {"points", "frames", "resolution"} <= set(config):
+                fine = -(-int(config["resolution"]) // points) * points
+                config |= {"points": points, "frames": frames, "resolution": fine}
+                text = json.dumps(config)
+            elif any(len(coordinates[d]) != len(v) for d, v in self.coordinates.items()):
+                text = None
+        return replace(self, coordinates=coordinates, equation=text)
 
     # -- configuration -------------------------------------------------------------------------------------------
 
