@@ -10,6 +10,7 @@ from jaxtyping import install_import_hook
 
 ROOT = Path(__file__).resolve().parents[1]
 
+os.environ["SCIFLOW_OFFLINE"] = "1"  # no test downloads anything
 
 # Calls of the core are held to their signatures (checked.py). Not of the command line: typer calls it with what it has
 # not parsed yet.

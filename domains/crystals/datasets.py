@@ -1,8 +1,9 @@
 """The public data sets of the field, by name, with the split of CDVAE: ``perov5``, ``mp20``, ``carbon24``, ``mpts52``.
 
-The files are not part of the package. Put them into the folder named by the environment variable SCIFLOW_DATA, or its
-subfolder ``crystals``, as ``perov_5_train.csv`` and so on (``.gz`` allowed); ``perov5:train``, ``perov5:val`` and
-``perov5:test`` name the sides of the split, ``perov5`` all three.
+The files are not part of the package: they are downloaded once (see `sciflow.runtime.downloads`), or taken from the
+folder named by the environment variable SCIFLOW_DATA, or its subfolder ``crystals``, as ``perov_5_train.csv`` and so
+on (``.gz`` allowed); ``perov5:train``, ``perov5:val`` and ``perov5:test`` name the sides of the split, ``perov5`` all
+three.
 
 Where only a part of MP-20's training file is at hand, call it ``mp_20_train_subset.csv.gz``: it is taken where the
 whole is missing, and `is_subset` says so.
@@ -15,20 +16,35 @@ carbon at 10 GPa, Materials Cloud, 2020; MP-20 and MPTS-52: Jain et al., The Mat
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sciflow.adapter import Read
 from sciflow.errors import SciflowError, expected, unknown
+from sciflow.runtime import downloads
 
 from . import cif, files
 from .crystal import Crystal
 
 SPLITS = ("train", "val", "test", "all")
 NAMES = {"perov5": "perov_5", "mp20": "mp_20", "carbon24": "carbon_24", "mpts52": "mpts_52"}
-URL = "https://github.com/jiaor17/DiffCSP/tree/main/data"
+URL = (
+    "https://raw.githubusercontent.com/jiaor17/DiffCSP/"
+    "7121d159826efa2ba9500bf299250d96da37f146/data"
+)
+CHECKSUMS = {
+    "perov_5_train": "sha256:6144a97ead4828a781a1c269c56fedc34b65945977c6433a055a720c47bf77f6",
+    "perov_5_val": "sha256:efb9c832756439747f093e03a35daf073fcc9a5fc43a8a5292addee2f3d7ce90",
+    "perov_5_test": "sha256:2511340f0e08b25699e9386e100ae0b30cd9b9c8a5b29622c3533644e04c95fa",
+    "mp_20_train": "sha256:9c5a34b3684ff4b86d87a86c1c42298d1d28322ea0f03059d9e80ab6a2b729a7",
+    "mp_20_val": "git:6070ef70053415f6436eddc30f2f4137fcac19eb",
+    "mp_20_test": "git:133f5697e1d3fd94f9bf0ab6a3b6c5054d325955",
+    "carbon_24_train": "git:0c6428f80e99040cbade289a3168590b226e6c76",
+    "carbon_24_val": "git:883bdfde2a30bc55536e31e96e9f1f648be2ebd8",
+    "carbon_24_test": "git:1bf4df81530defe1e103ac080b3ebce127ca2bff",
+}
+"""What the files of DiffCSP's repository have, and where."""
 
 
 @dataclass(frozen=True)
@@ -134,15 +150,9 @@ def _number(text: str | None) -> float:
 
 
 def _find(stem: str, side: str) -> Path:
-    root = os.environ.get("SCIFLOW_DATA")
     names = [
         f"{stem}_{side}{middle}.csv{end}" for middle in ("", "_subset") for end in (".gz", "")
     ]
-    for folder in (Path(root), Path(root) / "crystals") if root else ():
-        for name in names:
-            if (folder / name).is_file():
-                return folder / name
-    wanted = f"a folder with {names[1]}"
-    raise expected(
-        "SCIFLOW_DATA", root or "nothing", wanted, f"download {stem}/{side}.csv from {URL}"
-    )
+    name = f"{stem}_{side}"
+    remote = downloads.Remote(f"{URL}/{stem}/{side}.csv", CHECKSUMS.get(name, ""), f"{name}.csv")
+    return downloads.find(names, "crystals", remote)
