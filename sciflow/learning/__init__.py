@@ -3,6 +3,16 @@
 from .dropout import Dropout
 from .ema import EMA
 from .objective import Objective, Times
-from .trainer import Dataset, Recipe, sample_index, train
+from .trainer import Dataset, Recipe, bucket_index, sample_index, train
 
-__all__ = ["EMA", "Dataset", "Dropout", "Objective", "Recipe", "Times", "sample_index", "train"]
+__all__ = [
+    "EMA",
+    "Dataset",
+    "Dropout",
+    "Objective",
+    "Recipe",
+    "Times",
+    "bucket_index",
+    "sample_index",
+    "train",
+]

@@ -46,6 +46,14 @@ class Dataset(Protocol):
         ...
 
 
+@runtime_checkable
+class Sized(Dataset, Protocol):
+    """Data whose samples differ in size, which `Recipe.bucket` brings together."""
+
+    sizes: Tensor
+    """Size of each sample, ``[M]``."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How to train.
@@ -61,6 +69,7 @@ class Recipe:
         clip: Largest gradient norm.
         ema: Decay of the weight average.
         coupling: Which noise goes with which data: a name of `sciflow.coupling`.
+        bucket: Batches among which samples are sorted by size; 1 leaves the order to chance.
         condition_dropout: Share of the samples whose conditions are all hidden, where a model can do without them.
         start: Model whose weights training begins with, a name or a folder; "" draws them.
         checkpoint_every: Steps between checkpoints.
@@ -77,13 +86,14 @@ class Recipe:
     clip: float = 1.0
     ema: float = 0.999
     coupling: str = "independent"
+    bucket: int = 1
     condition_dropout: float = 0.1
     start: str = ""
     checkpoint_every: int = 500
     log_every: int = 50
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "checkpoint_every", "log_every"):
+        for name in ("steps", "batch_size", "bucket", "checkpoint_every", "log_every"):
             if getattr(self, name) < 1:
                 raise expected(f"recipe.{name}", getattr(self, name), "at least 1")
         for name in ("learning_rate", "clip"):
@@ -125,6 +135,30 @@ def sample_index(size: int, step: int, batch_size: int, seed: int) -> Tensor:
         parts.append(part)
         start += part.shape[0]
     return torch.cat(parts)
+
+
+def bucket_index(sizes: Tensor, step: int, batch_size: int, seed: int, bucket: int) -> Tensor:
+    """Data indices of one batch of samples of like size, so that little is padded.
+
+    Every `bucket` batches of `sample_index` are sorted by size, cut anew, and come in random order.
+
+    Args:
+        sizes: Size of each sample of the data, int64 ``[M]``.
+        step: Step number.
+        batch_size: Samples per step.
+        seed: Seed of the run.
+        bucket: Batches that are sorted together; 1 leaves them as they are.
+    """
+    if bucket == 1:
+        return sample_index(len(sizes), step, batch_size, seed)
+    group, place = divmod(step, bucket)
+    index = sample_index(len(sizes), group, bucket * batch_size, seed)
+    batches = index[sizes[index].argsort(stable=True)].view(bucket, batch_size)
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + group)
+    batch = batches[torch.randperm(bucket, generator=generator)[place]]
+    # Not in order of size: the place in a batch decides the time.
+    generator.manual_seed(seed * 1_000_003 + step)
+    return batch[torch.randperm(batch_size, generator=generator)]
 
 
 def fingerprint(dataset: Dataset, probes: int = 64) -> dict[str, Any]:
@@ -210,10 +244,11 @@ def train(
     module, optimizer_ = fabric.setup(objective, optimizer)
     ema.average = {k: v.to(fabric.device) for k, v in ema.average.items()}
     log = _Log(folder / LOG, step) if fabric.is_global_zero else None
+    sizes = dataset.sizes if isinstance(dataset, Sized) else torch.zeros(len(dataset))
     started = time.perf_counter()
     while step < recipe.steps:
         share = slice(fabric.global_rank, None, fabric.world_size)
-        index = sample_index(len(dataset), step, recipe.batch_size, seed)[share]
+        index = bucket_index(sizes, step, recipe.batch_size, seed, recipe.bucket)[share]
         sample = torch.arange(step * recipe.batch_size, (step + 1) * recipe.batch_size)[share]
         state = dataset.batch(index).to(fabric.device)
         for group in optimizer.param_groups:
