@@ -1,4 +1,4 @@
-"""The tables of the README, filled from the committed results: nothing is typed by hand.
+"""The tables of the README and of docs/, filled from the committed results: nothing is typed by hand.
 
     python benchmarks/tables.py            # rewrites the tables between their markers
     python benchmarks/tables.py --check    # only says whether they are up to date
@@ -214,6 +214,11 @@ TABLES: dict[str, Callable[[], str]] = {
 }
 
 
+def pages() -> list[Path]:
+    """The pages that have tables."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
 def filled(text: str) -> str:
     """Return a text with its tables filled."""
 
@@ -230,14 +235,18 @@ def main() -> int:
     )
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
-    readme = ROOT / "README.md"
-    before = readme.read_text(encoding="utf-8")
-    after = filled(before)
-    if check:
-        print("up to date" if after == before else "out of date: run python benchmarks/tables.py")
-        return int(after != before)
-    readme.write_text(after, encoding="utf-8")
-    return 0
+    old = False
+    for page in pages():
+        before = page.read_text(encoding="utf-8")
+        after = filled(before)
+        if after == before:
+            continue
+        old = True
+        if check:
+            print(f"{page.relative_to(ROOT)} is out of date: run python benchmarks/tables.py")
+        else:
+            page.write_text(after, encoding="utf-8")
+    return int(check and old)
 
 
 if __name__ == "__main__":

@@ -183,5 +183,6 @@ def test_the_tables_are_those_of_the_results() -> None:
     assert spec is not None and spec.loader is not None
     tables = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tables)
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert tables.filled(text) == text
+    for page in tables.pages():
+        text = page.read_text(encoding="utf-8")
+        assert tables.filled(text) == text, page.name
