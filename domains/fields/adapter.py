@@ -268,10 +268,10 @@ class Fields(Adapter):
 
     @classmethod
     def commands(cls) -> dict[str, Callable[..., Any]]:
-        """The verb ``simulate``."""
-        from .commands import simulate
+        """The verbs ``simulate``, ``control`` and ``refine``."""
+        from .commands import control, refine, simulate
 
-        return {"simulate": simulate}
+        return {"simulate": simulate, "control": control, "refine": refine}
 
 
 class TrajectoryDataset:

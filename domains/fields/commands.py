@@ -1,4 +1,4 @@
-"""The verb ``simulate`` of the command line: trajectories by the law of an equation, into a file."""
+"""Verbs that fields bring to the command line: ``simulate`` an equation, ``control`` one, ``refine`` trajectories."""
 
 from __future__ import annotations
 
@@ -8,18 +8,25 @@ from typing import Annotated
 import typer
 
 from sciflow.errors import expected
+from sciflow.model import load
 from sciflow.runtime import progress
 from sciflow.runtime.config import toml_value
+from sciflow.runtime.output import refuse
 
-from . import simulation
+from . import files, simulation
 from .physics import EQUATIONS
+
+Given = Annotated[
+    Path, typer.Option("--given", metavar="FILE", help="What is known: .nc or .zarr.")
+]
+Output = Annotated[Path, typer.Option("--output", "-o", help="File: .nc or .zarr.")]
 
 
 def simulate(
     equation: Annotated[
         str, typer.Argument(metavar="EQUATION", help=f"One of: {', '.join(EQUATIONS)}.")
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="File: .nc or .zarr.")],
+    output: Output,
     number: Annotated[int, typer.Option("--number", "-n", help="How many trajectories.")] = 100,
     seed: Annotated[int, typer.Option(help="Trajectory k of a seed is always the same.")] = 0,
     start: Annotated[int, typer.Option(help="Number of the first trajectory.")] = 0,
@@ -50,4 +57,77 @@ def simulate(
     print(f"{number} trajectories of {equation}: {output}")
 
 
-__all__ = ["simulate"]
+def control(
+    given: Given,
+    output: Output,
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="A model of control, or its folder.")
+    ] = "burgers-control",
+    number: Annotated[int, typer.Option("--number", "-n", help="Answers to each task.")] = 8,
+    effort: Annotated[float, typer.Option(help="Weight of the energy of the force in J.")] = 0.0,
+    guide: Annotated[
+        str, typer.Option(help="none, surrogate (the model's own J), solver (J by the solver).")
+    ] = "solver",
+    gain: Annotated[float, typer.Option(help="Of the proportional controller beside.")] = 4.0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same answers.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
+) -> None:
+    """Find forces that bring starts (u0) to targets (uT, or the last frame of u), and try them on the solver.
+
+    The file gets all answers with their re-simulated trajectories and J; number i answers task i modulo their number.
+    """
+    from . import control as controls
+    from .layout import END
+
+    found = load(model)
+    coding, equation = controls.controllable(found)
+    refuse(output)
+    data = files.read(given)
+    known = coding.layout.read(data, False, path=given)
+    task = controls.Task(known["start"][:, 0], known[END][:, 0])
+    tasks = len(task.u0)
+    made = controls.generated(found, task, number, effort, guide, seed=seed, device=device)
+    rows = {
+        "no force": controls.judge(equation, task, made.force[:tasks] * 0, effort).objective,
+        f"proportional, gain {gain:g}": controls.proportional(
+            equation, task, gain, effort
+        ).objective,
+        "generated, mean": made.objective.unflatten(0, (number, tasks)).mean(0),
+        f"generated, best of {number}": controls.best(made, tasks).objective,
+    }
+    controls.write(coding.layout, task, made, output)
+    print(f"{'J, re-simulated':28}{'mean':>10}{'worst':>10}   {tasks} tasks")
+    for name, value in rows.items():
+        print(f"{name:28}{float(value.mean()):>10.4f}{float(value.max()):>10.4f}")
+    print(f"{len(made.objective)} answers: {output}")
+
+
+def refine(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Trajectories on a coarse grid.")],
+    output: Output,
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="A model of super-resolution, or its folder.")
+    ] = "burgers-superresolution",
+    given: Annotated[
+        Path | None,
+        typer.Option("--given", metavar="FILE", help="Start and force on the finest grid."),
+    ] = None,
+    levels: Annotated[int, typer.Option(help="How often the grid is refined.")] = 1,
+    number: Annotated[int, typer.Option("--number", "-n", help="Samples of each.")] = 1,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same samples.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
+) -> None:
+    """Bring trajectories to finer grids: twice the frames and cells at each level."""
+    from .adapter import Writer
+    from .superresolution import refine as refined
+
+    refuse(output)
+    known = None if given is None else files.read(given)
+    made = refined(load(model), files.read(file), known, levels, number, seed, device=device)
+    with Writer(output) as out:
+        out.append(made)
+    grid = " x ".join(str(size) for size in made[0][next(iter(made[0].data_vars))].shape)
+    print(f"{len(made)} trajectories of {grid}: {output}")
+
+
+__all__ = ["control", "refine", "simulate"]
