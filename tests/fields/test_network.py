@@ -44,10 +44,11 @@ CASES = [
 
 
 @pytest.mark.parametrize(("ports", "grids"), CASES, ids=lambda v: str(list(v.values())[-1]))
-@pytest.mark.parametrize("around", [False, True])
-def test_a_sample_is_the_same_alone_on_any_grid(ports, grids, around: bool) -> None:
+@pytest.mark.parametrize(("around", "merge"), [(False, "join"), (True, "join"), (True, "sum")])
+def test_a_sample_is_the_same_alone_on_any_grid(ports, grids, around: bool, merge: str) -> None:
     axes = len(next(iter(grids.values())))
-    made, whole = net(ports, (False, *[around] * (axes - 1))), state(ports, grids)
+    made = net(ports, (False, *[around] * (axes - 1)), merge=merge)
+    whole = state(ports, grids)
     t = torch.tensor([0.1, 0.5, 0.9])
     with torch.no_grad():
         out = made(whole, t)

@@ -107,6 +107,21 @@ def test_packets_of_one_level_are_the_bands_and_of_two_invert() -> None:
     assert (two.unpack(two.packets(x)) - x).abs().max() < 1e-12
 
 
+def test_no_level_leaves_the_values_as_they_are() -> None:
+    transform = Transform((Axis("time", 7), Axis("x", 12)), level=0)
+    x = fields(3, 2, 7, 12)
+    assert torch.equal(transform.packets(x)[:, :, 0], x)
+    codec = Codec(transform, ("u", "v")).fit(x)
+    assert codec.shapes == {"bands": (2, 7, 12)}
+    coded = codec.encode(x)
+    assert torch.allclose(
+        coded["bands"].std((0, 2, 3), correction=0), torch.ones(2, dtype=x.dtype)
+    )
+    assert torch.allclose(codec.decode(coded), x, atol=1e-12)
+    with pytest.raises(SciflowError, match="level of a pyramid"):
+        Codec(transform, ("u",), "pyramid")
+
+
 def test_bands_hold_what_their_names_say() -> None:
     transform = Transform((Axis("time", 16, "periodization"), Axis("x", 32, "periodization")))
     wiggle = torch.tensor([1.0, -1.0], dtype=torch.float64).repeat(16).expand(16, 32)

@@ -23,11 +23,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sciflow.errors import expected
+from sciflow.errors import expected, unknown
 from sciflow.preconditioning import Preconditioned
 from sciflow.state import State
 from sciflow.system import System
 
+MERGES = ("join", "sum")
 _FREQUENCIES = 32
 _CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _POOL = {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
@@ -110,6 +111,8 @@ class UNet(nn.Module):
         multiples: Channels of each stage, in units of `width`.
         blocks: Blocks per stage, on the way down and on the way up.
         groups: Groups of the normalisation.
+        merge: How the way up takes in what the way down kept: ``"join"`` lays the channels side by side, ``"sum"`` adds
+            them to what comes from below, brought to the same number: a quarter fewer operations.
     """
 
     def __init__(
@@ -121,8 +124,11 @@ class UNet(nn.Module):
         multiples: Sequence[int] = (1, 2, 3),
         blocks: int = 1,
         groups: int = 8,
+        merge: str = "join",
     ) -> None:
         super().__init__()
+        if merge not in MERGES:
+            raise unknown("merge", merge, MERGES)
         if width < 1 or blocks < 1 or not multiples or min(multiples) < 1:
             raise expected(
                 "width, blocks, multiples", (width, blocks, multiples), "positive numbers"
@@ -151,12 +157,15 @@ class UNet(nn.Module):
             nn.init.zeros_(out.conv.weight)
             self.leave[name] = nn.Sequential(_norm(groups, wide), nn.SiLU(), out)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        self.rise = nn.ModuleList()
         for k, wide in enumerate(widths):
             before = widths[max(k - 1, 0)]
             ways = [before, *[wide] * (blocks - 1)]
             self.down.append(nn.ModuleList(block(n, wide) for n in ways))
             below = wide if k + 1 == len(widths) else widths[k + 1]
-            ways = [below + wide, *[wide] * (blocks - 1)]
+            if merge == "sum":
+                self.rise.append(Conv(below, wide, self.periodic, 1))
+            ways = [wide if merge == "sum" else below + wide, *[wide] * (blocks - 1)]
             self.up.append(nn.ModuleList(block(n, wide) for n in ways))
         # What enters below the first stage meets the means of the stage above.
         self.join = nn.ModuleDict(
@@ -207,9 +216,11 @@ class UNet(nn.Module):
         found = {}
         for k in reversed(range(len(self.up))):
             grid = kept[k].shape[2:]
+            if len(self.rise):
+                y = self.rise[k](y)
             if y.shape[2:] != grid:
                 y = F.interpolate(y, size=grid, mode="nearest")
-            y = torch.cat((y, kept[k]), dim=1)
+            y = y + kept[k] if len(self.rise) else torch.cat((y, kept[k]), dim=1)
             for block in self.up[k]:  # type: ignore[attr-defined]
                 y = block(y, embedding)
             for name, port in self.ports.items():
@@ -248,4 +259,4 @@ def _waves(t: Tensor) -> Tensor:
     return torch.cat((angle.sin(), angle.cos()), dim=1)
 
 
-__all__ = ["Port", "UNet"]
+__all__ = ["MERGES", "Port", "UNet"]

@@ -68,6 +68,8 @@ class Codec:
     def __post_init__(self) -> None:
         if self.packing not in PACKINGS:
             raise unknown("packing", self.packing, PACKINGS)
+        if self.packing == "pyramid" and not self.transform.level:
+            raise expected("level of a pyramid", 0, "1 or more", "set packing = 'stack'")
         if self.multiple < 1:
             raise expected("multiple of the padding", self.multiple, "1 or more")
         if not self.channels or len(set(self.channels)) < len(self.channels):

@@ -60,7 +60,7 @@ class Transform:
 
     Args:
         axes: The axes, in the order of the last dimensions of the tensors.
-        level: How many times the approximation is split.
+        level: How many times the approximation is split; 0 leaves the values as they are, in one band ``all``.
     """
 
     axes: tuple[Axis, ...]
@@ -71,8 +71,8 @@ class Transform:
             raise expected("axes of a wavelet transform", len(self.axes), "1, 2 or 3")
         if len({a.name for a in self.axes}) < len(self.axes):
             raise expected("names of axes", [a.name for a in self.axes], "names that differ")
-        if self.level < 1:
-            raise expected("level of a wavelet transform", self.level, "1 or more")
+        if self.level < 0:
+            raise expected("level of a wavelet transform", self.level, "0 or more")
         self.sizes(self.level)  # every bank exists, or says why not
 
     # -- names and sizes -----------------------------------------------------------------------------------------
@@ -96,10 +96,14 @@ class Transform:
     @property
     def packet_bands(self) -> tuple[str, ...]:
         """Names of the bands of `packets`, in the order of its channels."""
+        if not self.level:
+            return ("all",)
         return tuple(".".join(p) for p in itertools.product(self.halves, repeat=self.level))
 
     def sizes(self, level: int) -> tuple[int, ...]:
-        """Size of a band at a level (1 is the finest)."""
+        """Size of a band at a level (1 is the finest, 0 the box itself)."""
+        if level == 0:
+            return self.lengths
         return tuple(axis.counts(level)[-1] for axis in self.axes)
 
     def resized(self, lengths: Mapping[str, int]) -> Transform:
