@@ -77,6 +77,15 @@ class Writer(Protocol):
     def __exit__(self, *error: object) -> None: ...
 
 
+@runtime_checkable
+class Resumable(Writer, Protocol):
+    """A file that can be taken up again later, when an interrupted generation goes on."""
+
+    def go_on(self, mark: int) -> None:
+        """Keep the first `mark` bytes, more than none, of what is there; the next batch comes behind them."""
+        ...
+
+
 class Adapter(ABC):
     """Abstract adapter of a domain; `config` makes it again."""
 

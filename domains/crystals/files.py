@@ -331,6 +331,17 @@ class Writer:
             os.fsync(self._file.fileno())
         self.count += len(objects)
 
+    def go_on(self, mark: int) -> None:
+        """Keep the first `mark` bytes of the file; the next batch comes behind them.
+
+        Raises:
+            SciflowError: The file is gone, or cannot be written.
+        """
+        with _refusal(self.path):
+            self._file = open(self.path, "r+", encoding="utf-8", newline="")  # noqa: SIM115
+            self._file.truncate(mark)
+            self._file.seek(0, os.SEEK_END)
+
     def close(self) -> None:
         """Close the file; one that was made here and never written to is removed."""
         if self._file is not None:

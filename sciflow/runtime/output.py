@@ -85,7 +85,7 @@ class Output:
         self.folder = is_folder(self.path)
         self.samples = samples_file(self.path, adapter)
         self._made = self.folder and not self.path.exists()
-        self._writer: Writer = adapter.writer(self.samples)
+        self.writer: Writer = adapter.writer(self.samples)
         self._empty = True
 
     def append(self, objects: Sequence[Any]) -> None:
@@ -98,16 +98,16 @@ class Output:
             for name in (METRICS, *PICTURES, PAGE):  # of other samples
                 (self.path / name).unlink(missing_ok=True)
         self._empty = False
-        self._writer.append(objects)
+        self.writer.append(objects)
 
     def close(self) -> None:
         """Close the file; a folder that was made here and stayed empty is removed."""
-        self._writer.__exit__(None, None, None)
+        self.writer.__exit__(None, None, None)
         if self._made and self._empty and self.path.is_dir() and not os.listdir(self.path):
             self.path.rmdir()
 
     def __enter__(self) -> Output:
-        self._writer.__enter__()
+        self.writer.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
