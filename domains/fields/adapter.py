@@ -16,7 +16,7 @@ from sciflow.state import Frame, State
 from sciflow.streams import Streams
 from sciflow.system import System
 
-from . import files, simulation
+from . import dataset, files, simulation
 from .coding import Coding
 from .layout import Layout
 from .process import DEFAULT, Process
@@ -47,7 +47,12 @@ class Fields(Adapter):
         network: Mapping[str, Any] | None = None,
     ) -> None:
         self.coding, self.layout = coding, coding.layout
-        self.process = Process.of(process, coding.keys)
+        self._configure(process, network)
+
+    def _configure(
+        self, process: str | Mapping[str, Any], network: Mapping[str, Any] | None
+    ) -> None:
+        self.process = Process.of(process, self.coding.keys)
         self.network_options = dict(network or {"name": "unet"})
         self.network_name = self.network_options.pop("name", "unet")
         if self.network_name not in NETWORKS:
@@ -57,7 +62,11 @@ class Fields(Adapter):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Fields:
-        """Make the adapter that `config` described."""
+        """Make the adapter that `config` described: this one, or that of forecasts."""
+        if "forecast" in config:
+            from .forecaster import Forecaster
+
+            return Forecaster.from_config(config)
         return cls(Coding.from_config(config["coding"]), config["process"], config["network"])
 
     def config(self) -> dict[str, Any]:
@@ -101,7 +110,13 @@ class Fields(Adapter):
                 ``levels`` for super-resolution (see there); ``codec``, a table with ``wavelet``, ``level``,
                 ``packing``.
             options: ``process`` and ``network``.
+
+        With ``leads`` the data are a record and the adapter that of forecasts (`forecaster.Forecaster`).
         """
+        if "leads" in data:
+            from .forecaster import Forecaster
+
+            return Forecaster.from_data(data, options)
         for name in data:
             if name not in _DATA:
                 raise unknown("key in [data]", name, _DATA)
@@ -214,8 +229,8 @@ class Fields(Adapter):
 
     @classmethod
     def knows(cls, name: str) -> bool:
-        """True for a data set by name, such as ``burgers:2000-2100``."""
-        return simulation.is_name(name)
+        """True for a data set by name, such as ``burgers:2000-2100`` or ``erainterim:test``."""
+        return simulation.is_name(name) or dataset.is_name(name)
 
     @classmethod
     def read(
@@ -229,7 +244,8 @@ class Fields(Adapter):
         data = files.load(data, [str(n) for n in data.data_vars], str(path))
         if SAMPLE not in data.dims:
             return Read([data])
-        return Read([data.isel({SAMPLE: k}, drop=True) for k in range(data.sizes[SAMPLE])])
+        parts = (data.isel({SAMPLE: k}) for k in range(data.sizes[SAMPLE]))
+        return Read([one.drop_vars(SAMPLE, errors="ignore") for one in parts])
 
     @classmethod
     def writer(cls, path: str | Path) -> Writer:
@@ -249,21 +265,28 @@ class Fields(Adapter):
     ) -> Any:
         """Judge trajectories against those that truly followed (see `report.evaluate`)."""
         from .report import evaluate
+        from .verification import evaluate as verified
 
+        if _forecasts(objects):
+            return verified(objects, reference, unreadable)
         return evaluate(objects, reference, unreadable)
 
     @classmethod
     def draw(cls, objects: Sequence[Any], path: str | Path) -> None:
         """Draw trajectories in space and time."""
         from .draw import grid
+        from .maps import draw
 
-        grid(objects, path)
+        (draw if _forecasts(objects) else grid)(objects, path)
 
     @classmethod
     def describe(cls, objects: Sequence[Any]) -> list[dict[str, Any]]:
         """One row per trajectory: mean, deviation and range of each field."""
         from .report import described
+        from .verification import described as of_forecast
 
+        if _forecasts(objects):
+            return [of_forecast(k, one) for k, one in enumerate(objects)]
         return [described(k, one) for k, one in enumerate(objects)]
 
     @classmethod
@@ -315,7 +338,7 @@ class Writer:
             list(objects),
             SAMPLE,
             data_vars="all",
-            coords="minimal",
+            coords=[str(n) for n in objects[0].coords if n not in objects[0].dims],
             compat="override",
             join="override",
             combine_attrs="override",
@@ -330,10 +353,17 @@ class Writer:
         self._file.close()
 
 
+def _forecasts(objects: Sequence[Any]) -> bool:
+    """True for forecasts: they have leads."""
+    return bool(objects) and "prediction_timedelta" in objects[0].dims
+
+
 def opened(path: str | Path, progress: Callable[[int], object] | None = None) -> xr.Dataset:
     """Open a file of trajectories, or simulate a data set by name."""
     if simulation.is_name(str(path)):
         return simulation.simulated(str(path), progress)
+    if dataset.is_name(str(path)):
+        return dataset.record(str(path)).to_xarray()
     data = files.read(path)
     if progress is not None:
         progress(data.sizes.get(SAMPLE, 1))

@@ -8,8 +8,9 @@ environment variable SCIFLOW_DATA (or its subfolder ``fields``):
 * era5_t2m: ERA5 2 m temperature, hourly, March 2019, 50-58N 10W-2E, 0.25 degrees. Test: the last week. Copernicus
   licence.
 
-``eraint:train`` names a part. Any other file with the dimensions time, latitude, longitude is read by its path; with a
-dimension level too, as in WeatherBench 2, a variable is asked for as ``geopotential@500``.
+``eraint:train`` names a part, ``erainterim:2000-2007`` some years. Any other file with the dimensions time, latitude,
+longitude is read by its path; with a dimension level too, as in WeatherBench 2, a variable is asked for as
+``geopotential@500``.
 
 Reference: Dee et al., The ERA-Interim reanalysis, Q. J. R. Meteorol. Soc. 137 (2011); Hersbach et al., The ERA5 global
 reanalysis, Q. J. R. Meteorol. Soc. 146 (2020).
@@ -18,6 +19,7 @@ reanalysis, Q. J. R. Meteorol. Soc. 146 (2020).
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -161,28 +163,37 @@ class Record:
         return files.described(xr.Dataset(arrays, coords))
 
 
+_ALSO = {"erainterim": "eraint", "era5": "era5_t2m"}
+_YEARS = re.compile(r"(\d{4})(?:-(\d{4}))?")
+
+
 def is_name(text: str) -> bool:
-    """True for ``eraint``, ``eraint:train`` and the like."""
-    return text.partition(":")[0] in SOURCES
+    """True for ``eraint``, ``eraint:train``, ``erainterim:2000-2007`` and the like."""
+    kind = text.partition(":")[0]
+    return kind in SOURCES or kind in _ALSO
 
 
 def record(name: str) -> Record:
     """Return a known data set, or a part of it.
 
     Args:
-        name: ``<set>`` or ``<set>:<train|validate|test>``.
+        name: ``<set>``, ``<set>:<train|validate|test>``, ``<set>:<first year>-<last year>`` or ``<set>:<year>``.
 
     Raises:
         SciflowError: The name is unknown, the file is missing, or its content is not what it should be.
     """
     kind, _, part = name.partition(":")
+    kind = _ALSO.get(kind, kind)
     if kind not in SOURCES:
         raise unknown("data set", kind, SOURCES)
     source = SOURCES[kind]
-    if part and part not in source.split:
+    years = _YEARS.fullmatch(part)
+    if part and not years and part not in source.split:
         raise unknown(f"split of {kind}", part, source.split)
     path = find(source.files, source.url)
     whole = from_xarray(files.read(path), tuple(source.units), source.units, path)
+    if years:
+        return whole.during(f"{years[1]}-01-01", f"{years[2] or years[1]}-12-31")
     return whole.during(*source.split[part]) if part else whole
 
 
@@ -239,16 +250,15 @@ def from_xarray(
         )
     values = np.stack([array.values for array in arrays], axis=1).astype(np.float32, copy=False)
     there = np.isfinite(values)
+    for k, name in enumerate(variables):
+        holed = there[:, k].any(axis=0) & ~there[:, k].all(axis=0)
+        if holed.any():
+            gaps = int((~there[:, k][:, holed]).any(axis=1).sum())
+            raise SciflowError(
+                f"{path}: variable {name} has values that are missing at {gaps} of {len(values)} times only, expected "
+                "the same mask at all times; fill them or drop those times"
+            )
     mask = there.all(axis=(0, 1))
-    sometimes = there.any(axis=(0, 1)) & ~mask
-    if sometimes.any():
-        holed = ~there[:, :, sometimes]
-        k = int(holed.any(axis=(0, 2)).argmax())
-        gaps = int(holed[:, k].any(axis=1).sum())
-        raise SciflowError(
-            f"{path}: variable {variables[k]} has values that are missing at {gaps} of {len(values)} times only, "
-            "expected the same mask at all times; fill them or drop those times"
-        )
     shown_units = tuple(
         str(a.attrs.get("units", (units or {}).get(str(a.name), "1"))) for a in arrays
     )

@@ -291,7 +291,7 @@ class Writer:
                 described(data).to_netcdf(
                     self.path,
                     engine="netcdf4",
-                    encoding=_encoding(data),
+                    encoding=_encoding(data) | _dates(data, self.along),
                     unlimited_dims=[self.along],
                 )
             else:
@@ -328,7 +328,10 @@ class Writer:
                 else slice(None)
                 for dim in variable.dimensions
             )
-            variable[place] = data[name].transpose(*variable.dimensions).values
+            values = data[name].transpose(*variable.dimensions).values
+            if values.dtype.kind == "M":
+                values = (values - np.datetime64(0, "m")) // np.timedelta64(1, "m")
+            variable[place] = values
         self._file.sync()
 
     def _append_zarr(self, data: xr.Dataset) -> None:
@@ -349,6 +352,13 @@ def _encoding(data: xr.Dataset) -> dict[str, dict[str, Any]]:
     return {
         str(n): dict(packed) for n, v in data.data_vars.items() if v.ndim and v.dtype.kind == "f"
     }
+
+
+def _dates(data: xr.Dataset, along: str) -> dict[str, dict[str, Any]]:
+    """One way to count for dates that grow with the file, whatever the first of them are."""
+    unit = {"units": "minutes since 1970-01-01 00:00:00", "calendar": "standard", "dtype": "int64"}
+    growing = (n for n, v in data.coords.items() if along in v.dims and v.dtype.kind == "M")
+    return {str(n): dict(unit) for n in growing}
 
 
 def _plain(units: str) -> str:

@@ -30,6 +30,7 @@ _LABELS = {
     "abrupt": ("error in the steepest tenth", "lower"),
     "correlation_time": ("time of correlation > 0.8", "higher"),
     "ensemble_nrmse": ("nRMSE of the ensemble mean", "lower"),
+    "ensemble_rmse": ("RMSE of the ensemble mean", "lower"),
     "crps": ("fair CRPS", "lower"),
     "spread_skill": ("spread-skill ratio (1 is right)", ""),
     "mean": ("mean", ""),
