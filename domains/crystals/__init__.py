@@ -5,7 +5,9 @@ from pathlib import Path
 from .adapter import CrystalDataset
 from .adapter import Crystals as Adapter
 from .crystal import Crystal
+from .prediction import predict
 from .process import Process
+from .relaxation import relax
 from .structures import Crystals, encode
 
 ADAPTER = Adapter
@@ -20,4 +22,6 @@ __all__ = [
     "Crystals",
     "Process",
     "encode",
+    "predict",
+    "relax",
 ]
