@@ -45,10 +45,25 @@ def _fractions(steps: int) -> list[float]:
 
 @dataclass(frozen=True)
 class Uniform(Grid):
-    """t_i = i / K."""
+    """t_i = i / K; or with an early stop t_i = stop * i / (K - 1), and one step from there to 1.
+
+    What a sampler ends with is the believed data. `solvers.renewal` forgets at every step what it believed but for the
+    noisy state, and late steps, where the state is trusted most, let the result wander: it gains by an early end.
+
+    Args:
+        stop: Time of the last call of the network, in (0, 1); 1 is the even grid. One step goes from 0 to 1.
+    """
+
+    stop: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.stop <= 1:
+            raise expected("stop of the grid", self.stop, "a number in (0, 1]")
 
     def knots(self, steps: int, system: System) -> list[float]:
-        return _fractions(steps)
+        if self.stop == 1 or steps == 1:
+            return _fractions(steps)
+        return [*(self.stop * u for u in _fractions(steps - 1)), 1.0]
 
 
 @dataclass(frozen=True)

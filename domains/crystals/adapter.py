@@ -16,7 +16,7 @@ from sciflow.streams import Streams
 from sciflow.system import System
 
 from . import elements as table
-from .arrangement import Arrangement, sites
+from .arrangement import INVERSIONS, Arrangement, Inversion, sites
 from .cells import Cells
 from .crystal import Crystal
 from .files import SUFFIXES
@@ -41,8 +41,10 @@ class Crystals(Adapter):
         formulas: Contents of cells of the data, such as ``SrTiO3``.
         cells: How lattices are written (`Cells.config`).
         process: Paths of coordinates, lattice and species (see `Process.of`).
-        network: ``{"name": one of NETWORKS, ...options}``; ``facts = true`` shows it `labels.facts` of the elements.
-        inversion: Whether a crystal and its inversion are one in the data (see `arrangement`).
+        network: ``{"name": one of NETWORKS, ...options}``; ``facts = true`` shows it `labels.facts` of the elements,
+            ``metric = true`` distances in space.
+        inversion: Whether a crystal and its inversion are one in the data, or how one of them is chosen (see
+            `arrangement`).
     """
 
     name: ClassVar[str] = "crystals"
@@ -57,14 +59,16 @@ class Crystals(Adapter):
         cells: Mapping[str, Any],
         process: str | Mapping[str, Any] = "bayes",
         network: Mapping[str, Any] | None = None,
-        inversion: bool = False,
+        inversion: Inversion = False,
     ) -> None:
         self.elements = tuple(elements)
         self.numbers = tuple(map(table.atomic_number, self.elements))
         self.size_counts = dict(sorted((int(n), int(c)) for n, c in size_counts.items()))
         if not self.elements or not self.size_counts or min(self.size_counts) < 1:
             raise expected("crystals", "no elements or no sizes", "at least one of each")
-        self.formulas, self.inversion = tuple(formulas), bool(inversion)
+        if isinstance(inversion, str) and inversion not in INVERSIONS:
+            raise unknown("inversion", inversion, INVERSIONS)
+        self.formulas, self.inversion = tuple(formulas), inversion
         self.cells = Cells.from_config(cells)
         self.network_options = dict(network or {"name": "periodic"})
         self.network_name = self.network_options.pop("name", "periodic")
@@ -99,7 +103,7 @@ class Crystals(Adapter):
         process: str | Mapping[str, Any] = "bayes",
         network: Mapping[str, Any] | None = None,
         representation: str = "logarithm",
-        inversion: bool = False,
+        inversion: Inversion = False,
     ) -> Crystals:
         """Make an adapter for encoded data.
 
@@ -108,7 +112,7 @@ class Crystals(Adapter):
             process: See `Process.of`.
             network: Name and options.
             representation: One of `lattice.REPRESENTATIONS`.
-            inversion: Whether a crystal and its inversion are one.
+            inversion: See the class.
         """
         numbers = crystals.elements()
         labels = labels_of(crystals.species.long(), numbers)
@@ -168,6 +172,8 @@ class Crystals(Adapter):
         options = dict(self.network_options)
         if options.pop("facts", False):
             options["facts"] = facts(self.numbers)
+        if options.pop("metric", False):
+            options["metric"] = self.cells.standard
         try:
             if self.network_name == "e3nn":
                 from .networks.equivariant import Equivariant

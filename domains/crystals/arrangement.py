@@ -10,7 +10,8 @@ that is not told of a choice has to learn the average over all of them. Three ch
 * **Ranks.** Identical atoms are numbered from 1 by (y, z, x) relative to the anchor; the anchor is number 1 of
   its element. A generated structure has them by definition.
 
-Where `inversion` is set, f or -f is chosen such that the sum of sin(4 pi f) over all sites and axes is not positive.
+Where `inversion` is set, f or -f is chosen such that the sum of sin(4 pi f) over all sites and axes is not positive;
+where it is ``"perovskite"``, such that the displacement p of `perovskite` is not.
 """
 
 from __future__ import annotations
@@ -25,8 +26,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sciflow.errors import unknown
+
+from .perovskite import polarity
 from .structures import Crystals
 
+Inversion = bool | str
+INVERSIONS = ("perovskite",)
+"""Ways to choose between f and -f that have a name."""
 _GRAIN = 1000  # coordinates closer than 1 / 1000 are taken as equal by the order
 
 
@@ -45,13 +52,19 @@ class Arrangement:
     coordinates: Tensor
 
     @classmethod
-    def of(cls, crystals: Crystals, inversion: bool = False) -> Arrangement:
+    def of(cls, crystals: Crystals, inversion: Inversion = False) -> Arrangement:
         """Arrange encoded crystals.
 
         Args:
             crystals: The crystals.
-            inversion: Whether to choose between f and -f. Right-handed and left-handed crystals are then one.
+            inversion: Whether to choose between f and -f, or the name of the choice. Right-handed and left-handed
+                crystals are then one.
+
+        Raises:
+            SciflowError: The choice is unknown.
         """
+        if isinstance(inversion, str) and inversion not in INVERSIONS:
+            raise unknown("inversion", inversion, INVERSIONS)
         numbers = crystals.species.numpy().astype(np.int64)
         places = crystals.coordinates.numpy().astype(np.float64)
         shape = numbers.shape
@@ -76,14 +89,14 @@ def sites(composition: Mapping[int, int]) -> tuple[list[int], list[int]]:
 
 
 def _arrange(
-    species: NDArray[np.int64], places: NDArray[np.float64], inversion: bool
+    species: NDArray[np.int64], places: NDArray[np.float64], inversion: Inversion
 ) -> tuple[NDArray[np.int64], list[int], NDArray[np.float64]]:
     """Order, ranks, and the coordinates in this order."""
     tally = Counter(species.tolist())
     counts = np.array([tally[z] for z in species.tolist()])
     anchor = int(np.lexsort((np.arange(len(species)), -species, counts))[0])
     f = (places - places[anchor]) % 1.0
-    if inversion and np.sin(4 * math.pi * f).sum() > 1e-9:
+    if inversion and _odd(species, f, inversion) > 1e-9:
         f = -f % 1.0
     x, y, z = (np.round(f * _GRAIN) % _GRAIN).T
     other = np.arange(len(species)) != anchor
@@ -91,4 +104,10 @@ def _arrange(
     return order, sites(tally)[1], f[order]
 
 
-__all__ = ["Arrangement", "sites"]
+def _odd(species: NDArray[np.int64], f: NDArray[np.float64], inversion: Inversion) -> float:
+    """A number that inversion changes the sign of."""
+    p = polarity(species, f) if inversion == "perovskite" else None
+    return float(np.sin(4 * math.pi * f).sum()) if p is None else p
+
+
+__all__ = ["INVERSIONS", "Arrangement", "Inversion", "sites"]

@@ -75,6 +75,19 @@ class View:
     ranks: Tensor
     allowed: Tensor | None = None
 
+    def part(self, rows: Tensor, sites: int) -> View:
+        """Return some of the crystals, with so many sites.
+
+        Args:
+            rows: Which ones, int64.
+            sites: Number of sites to keep, at least that of the largest of them.
+        """
+        allowed = None if self.allowed is None else self.allowed[rows]
+        lattice = self.lattice[rows]
+        sited = (self.sites, self.known, self.directions, self.certainty, self.species, self.ranks)
+        seen, known, directions, sure, species, ranks = (x[rows, :sites] for x in sited)
+        return View(seen, known, directions, sure, lattice, species, ranks, allowed)
+
 
 @dataclass(frozen=True)
 class Process:
