@@ -2,7 +2,6 @@
 
     SCIFLOW_DATA=... python benchmarks/fields.py weather
     python benchmarks/fields.py burgers
-    python benchmarks/fields.py control
     python benchmarks/fields.py model --model runs/burgers
 
 `weather` writes ``results/fields_weather.json``: ERA-Interim (train 2000-2007, test 2009-2010) and hourly ERA5 t2m
@@ -12,7 +11,6 @@ drawn from it. ERA-Interim's forecast is the published one (80 components of the
 record the number of components, and whether the end or the change is regressed, are chosen on the validation days, and
 the deviations are calibrated there.
 `burgers` writes ``results/fields_burgers_linear.json``: kernel ridge regression from start and force to the trajectory.
-`control` writes ``results/fields_control.json``: WDNO's objective J without control and under proportional feedback.
 `model` writes ``results/fields_<model>.json``: a model of trajectories on 100 held-out ones, 8 samples of each, by its
 own solver at 1, 2, 5 and 10 steps.
 """
@@ -31,7 +29,7 @@ from record import write
 from torch import Tensor
 
 import sciflow
-from sciflow.domains.fields import Fields, control, dataset, metrics, scores, simulation
+from sciflow.domains.fields import Fields, dataset, metrics, scores, simulation
 from sciflow.domains.fields.baselines import Climatology, Forecast, LinearGaussian
 from sciflow.domains.fields.physics import Burgers
 from sciflow.runtime.generate import Generation
@@ -206,30 +204,6 @@ def burgers(count: int = 2000, held: int = 100) -> None:
     )
 
 
-def steering(count: int = 50) -> None:
-    """Controllers of Burgers that need no learning; gains chosen on other tasks."""
-    equation = Burgers()
-    task = control.tasks(equation, 1, count)
-    results: dict[str, Any] = {}
-    for effort in (0.0, 0.01):
-        idle = control.judge(equation, task, torch.zeros(count, 32, 64), effort)
-        gain, _ = control.best_gain(
-            equation,
-            control.tasks(equation, 2, count),
-            (0.2, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0),
-            effort,
-        )
-        fed = control.proportional(equation, task, gain, effort)
-        results[f"effort {effort:g}"] = {
-            "uncontrolled": float(idle.objective.mean()),
-            "proportional": float(fed.objective.mean()),
-            "gain": gain,
-        }
-        print(effort, results[f"effort {effort:g}"], flush=True)
-    data = {"equation": equation.config(), "tasks": count}
-    write("fields_control", seeds=[1, 2], data=data, results=results)
-
-
 def trained(name: str, data: str = "burgers:2000-2100", members: int = 8) -> None:
     """Samples of a model, against what truly followed."""
     model = sciflow.load(name)
@@ -260,7 +234,7 @@ def trained(name: str, data: str = "burgers:2000-2100", members: int = 8) -> Non
 
 def main() -> None:
     """Run the tables named."""
-    tables: dict[str, Any] = {"weather": weather, "burgers": burgers, "control": steering}
+    tables: dict[str, Any] = {"weather": weather, "burgers": burgers}
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("table", choices=[*tables, "model"])
     parser.add_argument("--model", default="burgers", help="for `model`: a name or a folder")

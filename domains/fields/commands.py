@@ -66,8 +66,8 @@ def control(
     number: Annotated[int, typer.Option("--number", "-n", help="Answers to each task.")] = 8,
     effort: Annotated[float, typer.Option(help="Weight of the energy of the force in J.")] = 0.0,
     guide: Annotated[
-        str, typer.Option(help="none, surrogate (the model's own J), solver (J by the solver).")
-    ] = "solver",
+        str, typer.Option(help="none, surrogate (the model's own J), solver (exact, slow).")
+    ] = "surrogate",
     gain: Annotated[float, typer.Option(help="Of the proportional controller beside.")] = 4.0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same answers.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",

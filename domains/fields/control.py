@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 GUIDES = ("none", "surrogate", "solver")
 """What may guide generation towards a small J; see the module."""
-STRENGTH = 100.0
+STRENGTH = 300.0
 ITERATIONS = 3
 SOLVED = 0.3
 """Time from which on the guide ``solver`` acts: before, little is believed."""
