@@ -197,6 +197,8 @@ def model_rows(args: argparse.Namespace) -> None:
         label = f"{steps} steps" + f", best of {args.k}" * (args.k > 1)
         label += f", {args.split}" * (args.split != "test")
         label += f", {args.solver}" * bool(args.solver) + f", {args.grid}" * bool(args.grid)
+        label += f", seed {args.seed}" * bool(args.seed)
+        label = f"{args.label}: {label}" if args.label else label
         kept[label] = row
         print(
             line(label, row),
@@ -204,7 +206,7 @@ def model_rows(args: argparse.Namespace) -> None:
             flush=True,
         )
         baseline = RESULTS / f"crystals-baselines-{args.data}.json"
-        if args.split == "test" and baseline.exists():
+        if args.split == "test" and baseline.exists() and not args.label:
             other = json.loads(baseline.read_text())
             kept["baselines, whole test set"] = other["results"]
         write(name, seeds=[args.seed], data=data, results=kept)
@@ -305,6 +307,7 @@ def main() -> None:
     parser.add_argument("--grid", help="instead of the model's own")
     parser.add_argument("--choice", type=int, default=0, help="seed of the choice of --limit")
     parser.add_argument("--out", help="name of the result file")
+    parser.add_argument("--label", help="what to call the model in it")
     args = parser.parse_args()
     (model_rows if args.model else speed if args.speed else table)(args)
 

@@ -34,6 +34,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -51,6 +52,7 @@ _WAVES = 10  # plane waves: 6 over pairs of axes, 4 over all three
 _FAR = 0.87  # just above sqrt(3) / 2, the longest wrapped difference
 MOST = 32
 """Ranks above this are taken as this one."""
+_MANY = 32  # from so many harmonics on, half the products pay for the gathering
 _STRIDE = 4  # crystals whose numbers of sites differ by less pass together
 
 
@@ -66,10 +68,14 @@ def waves(u: Tensor, v: Tensor, harmonics: int, radial: int) -> Tensor:
     Returns:
         Features of v_j - u_i, ``[B, I, J, 6 harmonics + 20 + radial]``.
     """
-    # Feature by feature, each in one block of memory: four times as fast as pair by pair.
     (a, p), (b, q) = u.unsqueeze(2).unbind(-1), v.unsqueeze(1).unbind(-1)
-    cos, sin = a * b + p * q, a * q - p * b  # of d, [B, I, J, 3]
-    first = torch.complex(cos, sin).movedim(-1, 0).contiguous()
+    return _waves(a, p, b, q, harmonics, radial).movedim(0, -1)
+
+
+def _waves(a: Tensor, p: Tensor, b: Tensor, q: Tensor, harmonics: int, radial: int) -> Tensor:
+    """Return the features ``[F, ...]`` of the pairs (a + ip, b + iq) ``[..., 3]``: even ones, odd ones, Gaussians."""
+    # Feature by feature, each in one block of memory: faster than pair by pair.
+    first = torch.complex(a * b + p * q, a * q - p * b).movedim(-1, 0).contiguous()  # e^{id}
     powers = [first]
     for _ in range(harmonics - 1):
         powers.append(powers[-1] * first)
@@ -78,12 +84,71 @@ def waves(u: Tensor, v: Tensor, harmonics: int, radial: int) -> Tensor:
     xy, xy_ = x * y, x * yc
     planes = (xy, xy_, x * z, x * zc, y * z, y * zc, xy * z, xy * zc, xy_ * z, xy_ * zc)
     both = torch.view_as_real(torch.cat((*powers, torch.stack(planes))))
+    if not radial:
+        return torch.cat((both[..., 0], both[..., 1]))
     turns = torch.atan2(first.imag, first.real) / (2 * math.pi)
     length = ((turns**2).sum(0) + 1e-12).sqrt()
     centres = torch.linspace(0, _FAR, radial, dtype=length.dtype, device=length.device)
-    centres = centres.view(-1, 1, 1, 1)
+    centres = centres.view(-1, *(1 for _ in length.shape))
     bumps = torch.exp(-0.5 * ((length - centres) * ((radial - 1) / _FAR)) ** 2)
-    return torch.cat((both[..., 0], both[..., 1], bumps)).movedim(0, -1)
+    return torch.cat((both[..., 0], both[..., 1], bumps))
+
+
+@dataclass(frozen=True, eq=False)
+class _Pairs:
+    """Features of all pairs ``[B, N, N, F]``."""
+
+    phi: Tensor
+
+    def first(self) -> Tensor:
+        """Those of the pairs with the first site, ``[B, N, F]``."""
+        return self.phi[:, 0]
+
+    def linear(self, weight: Tensor) -> Tensor:
+        """Return ``[B, N, N, H]``."""
+        return F.linear(self.phi, weight)
+
+
+@dataclass(frozen=True, eq=False)
+class _Half:
+    """Features of the pairs i <= j, ``[F, B, P]``: those of (j, i) are the same but for the sign of the odd ones.
+
+    Args:
+        phi: The features: `odd` even ones, as many odd ones, and more even ones.
+        odd: Number of odd ones.
+        rows: Where the pair (i, j) lies among those with i <= j, and behind them those with i > j, ``[N * N]``.
+    """
+
+    phi: Tensor
+    odd: int
+    rows: Tensor
+
+    @classmethod
+    def of(cls, u: Tensor, harmonics: int, radial: int) -> _Half:
+        """Make them for unit vectors ``[B, N, 3, 2]``."""
+        n = u.shape[1]
+        i, j = torch.triu_indices(n, n, device=u.device)
+        (a, p), (b, q) = u[:, i].unbind(-1), u[:, j].unbind(-1)
+        place = torch.empty(n, n, dtype=torch.int64, device=u.device)
+        pairs = torch.arange(len(i), device=u.device)
+        place[j, i] = pairs + len(i)
+        place[i, j] = pairs
+        return cls(_waves(a, p, b, q, harmonics, radial), 3 * harmonics + _WAVES, place.flatten())
+
+    def first(self) -> Tensor:
+        """Those of the pairs with the first site, ``[B, N, F]``."""
+        n = math.isqrt(len(self.rows))
+        return self.phi[:, :, :n].movedim(0, -1)
+
+    def linear(self, weight: Tensor) -> Tensor:
+        """Return ``[B, N, N, H]``: half the products, since an even and an odd part make both orders of a pair."""
+        r, n = self.odd, math.isqrt(len(self.rows))
+        even, odd, more = self.phi[:r], self.phi[r : 2 * r], self.phi[2 * r :]
+        c = F.linear(even.movedim(0, -1), weight[:, :r])
+        if len(more):
+            c = c + F.linear(more.movedim(0, -1), weight[:, 2 * r :])
+        s = F.linear(odd.movedim(0, -1), weight[:, r : 2 * r])
+        return torch.cat((c + s, c - s), 1).index_select(1, self.rows).unflatten(1, (n, n))
 
 
 class _Layer(nn.Module):
@@ -212,15 +277,19 @@ class Periodic(nn.Module):
         real = view.sites.to(view.lattice.dtype)
         sizes = real.sum(1, keepdim=True)
         share = real / sizes.clamp_min(1)
-        phi = waves(view.directions, view.directions, self.harmonics, self.radial)
         # Lattices of unit variance pass as they are; paths that begin with much noise are held in range.
         numbers = [view.lattice.asinh(), _times(t)]
-        if self.metric is not None:
-            matrix = self.metric.decode(view.lattice.clamp(-4, 4), sizes[:, 0].long())
-            phi = torch.cat((phi.movedim(-1, 0), distances(view.directions, matrix))).movedim(
-                0, -1
-            )
-            numbers.append(sizes.clamp_min(1).log() - 2)
+        phi: _Pairs | _Half
+        if self.harmonics >= _MANY and self.metric is None:
+            phi = _Half.of(view.directions, self.harmonics, self.radial)
+        else:
+            u = view.directions
+            seen = waves(u, u, self.harmonics, self.radial)
+            if self.metric is not None:
+                matrix = self.metric.decode(view.lattice.clamp(-4, 4), sizes[:, 0].long())
+                seen = torch.cat((seen.movedim(-1, 0), distances(u, matrix))).movedim(0, -1)
+                numbers.append(sizes.clamp_min(1).log() - 2)
+            phi = _Pairs(seen)
         pairs = self.pairs.weight.chunk(self.depth)
         g = self.graph(torch.cat(numbers, -1))
         species = one_hot(view.species, self.process.states, g.dtype)
@@ -234,9 +303,9 @@ class Periodic(nn.Module):
             + self.sure(torch.cat((view.certainty, known), -1))
         )
         if self.frame:
-            h = h + self.place(phi[:, 0])
+            h = h + self.place(phi.first())
         for layer, own in zip(self.layers, pairs, strict=True):
-            h = layer(h, g, F.linear(phi, own), share)
+            h = layer(h, g, phi.linear(own), share)
         h = self.norm(h)
         free = view.sites & ~view.known
         output = {
