@@ -194,7 +194,7 @@ class Graphs(Adapter):
 
     def encode(self, objects: Iterable[Any]) -> State:
         """Encode graphs as a clean state; raises if one does not fit the kinds."""
-        found = encode([_networkx(thing) for thing in objects], self.node_labels, self.edge_labels)
+        found = encode(objects, self.node_labels, self.edge_labels)
         if self.degrees is not None:
             found = found.with_degrees(self.degrees)
         return LabelledGraphs(found, self.process).batch(torch.arange(len(found)))
@@ -348,12 +348,6 @@ def load_graphs(
     if not found:
         raise expected(str(path), f"no graph of at most {max_nodes} nodes", "at least one")
     return encode(found, node_attributes=node_attributes, edge_attributes=edge_attributes)
-
-
-def _networkx(thing: Any) -> nx.Graph:
-    from . import pyg
-
-    return pyg.from_pyg(thing) if pyg.is_pyg(thing) else thing
 
 
 def _preset(choice: Any) -> Any:

@@ -9,9 +9,10 @@ In place of kinds a node may show its degree (`EncodedGraphs.with_degrees`), the
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -20,6 +21,7 @@ from safetensors.numpy import save_file
 
 from sciflow.errors import SciflowError, expected
 
+from . import pyg
 from .labels import Labels
 
 FORMAT = "sciflow graphs 1"
@@ -130,7 +132,7 @@ def _shares(labels: np.ndarray, classes: int) -> tuple[float, ...]:
 
 
 def encode(
-    graphs: Sequence[nx.Graph],
+    graphs: Iterable[Any],
     node_labels: Labels | None = None,
     edge_labels: Labels | None = None,
     node_attributes: Sequence[str] | None = None,
@@ -139,7 +141,8 @@ def encode(
     """Encode graphs; the kinds of nodes and edges are found in them where none are given.
 
     Args:
-        graphs: Undirected graphs; self-loops are left out, of parallel edges the first is taken.
+        graphs: Graphs of networkx or PyTorch Geometric, also a whole data set of it; directions and self-loops are left
+            out, of parallel edges the first is taken.
         node_labels: Kinds of nodes.
         edge_labels: Kinds of edges.
         node_attributes: Attributes that make the kinds of nodes; None takes all.
@@ -180,14 +183,16 @@ def _known(labels: Labels, data: dict, place: str) -> int:
     return label
 
 
-def check(graph: nx.Graph, name: str) -> nx.Graph:
-    """Return a graph as a simple undirected one.
+def check(graph: Any, name: str) -> nx.Graph:
+    """Return a graph of networkx or PyTorch Geometric as a simple undirected one.
 
     Raises:
         SciflowError: It is no graph, or has no nodes.
     """
+    if pyg.is_pyg(graph):
+        graph = pyg.from_pyg(graph)
     if not isinstance(graph, nx.Graph):
-        raise expected(name, type(graph).__name__, "a networkx graph")
+        raise expected(name, type(graph).__name__, "a graph of networkx or PyTorch Geometric")
     if not len(graph):
         raise expected(name, "no nodes", "at least one node")
     if graph.is_directed() or graph.is_multigraph():

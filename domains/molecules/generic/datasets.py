@@ -34,7 +34,12 @@ _URL = "https://github.com/harryjo97/GDSS/tree/master/data"
 def is_name(text: str) -> bool:
     """True for ``grid``, ``grid:train``, ``synthetic-planar:test:3`` and the like."""
     name = text.partition(":")[0]
-    return name in FILES or name.removeprefix(SYNTHETIC) in generators.GENERATORS
+    return name in names()
+
+
+def names() -> list[str]:
+    """Names of all sets."""
+    return [*FILES, *(SYNTHETIC + kind for kind in generators.GENERATORS)]
 
 
 def graphs(name: str) -> list[nx.Graph]:
@@ -47,9 +52,8 @@ def graphs(name: str) -> list[nx.Graph]:
         SciflowError: A word is unknown, or the file is missing.
     """
     kind, *words = name.split(":")
-    names = [*FILES, *(SYNTHETIC + k for k in generators.GENERATORS)]
-    if kind not in names:
-        raise unknown("set of graphs", kind, names)
+    if kind not in names():
+        raise unknown("set of graphs", kind, names())
     split = words[0] if words else "all"
     if split not in SPLITS:
         raise unknown(f"split of {kind}", split, SPLITS)
@@ -70,4 +74,4 @@ def graphs(name: str) -> list[nx.Graph]:
     return found if split == "all" else found[:test] if split == "test" else found[test:]
 
 
-__all__ = ["COUNT", "FILES", "SPLITS", "SYNTHETIC", "graphs", "is_name"]
+__all__ = ["COUNT", "FILES", "SPLITS", "SYNTHETIC", "graphs", "is_name", "names"]

@@ -71,13 +71,13 @@ def _layout(graph: nx.Graph) -> dict[Any, tuple[float, float]]:
     if len(graph) == 1:
         return {next(iter(graph)): (0.0, 0.0)}
     if len(graph) > _SPRINGS:
-        found = nx.spectral_layout(graph)
+        found = nx.spectral_layout(graph, weight=None)
     else:
         # Springs alone fold a graph over; a start from its distances unfolds it.
         start = (
-            nx.kamada_kawai_layout(graph)
-            if 3 < len(graph) <= 40 and nx.is_connected(graph)
+            nx.kamada_kawai_layout(graph, weight=None)
+            if 2 < len(graph) <= 40 and nx.is_connected(graph)
             else None
         )
-        found = nx.spring_layout(graph, pos=start, seed=0, iterations=30)
+        found = nx.spring_layout(graph, pos=start, seed=0, iterations=30, weight=None)
     return {node: (float(x), float(y)) for node, (x, y) in found.items()}
