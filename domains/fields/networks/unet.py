@@ -31,6 +31,7 @@ from sciflow.system import System
 MERGES = ("join", "sum")
 _FREQUENCIES = 32
 _CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+_DROP = {1: F.dropout1d, 2: F.dropout2d, 3: F.dropout3d}
 _POOL = {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
 
 
@@ -82,13 +83,20 @@ class Block(nn.Module):
     """Residual block with adaptive normalisation; it starts as the identity."""
 
     def __init__(
-        self, inside: int, outside: int, embedding: int, periodic: Sequence[bool], groups: int
+        self,
+        inside: int,
+        outside: int,
+        embedding: int,
+        periodic: Sequence[bool],
+        groups: int,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.norm = _norm(groups, inside)
         self.scale = nn.Linear(embedding, 2 * inside)
         self.first = Conv(inside, outside, periodic)
         self.middle = _norm(groups, outside)
+        self.dropout = dropout
         self.second = Conv(outside, outside, periodic)
         self.skip = nn.Identity() if inside == outside else Conv(inside, outside, periodic, 1)
         nn.init.zeros_(self.second.conv.weight)
@@ -97,7 +105,11 @@ class Block(nn.Module):
         """``[B, inside, *grid] -> [B, outside, *grid]``."""
         scale, shift = self.scale(embedding)[(..., *[None] * (x.dim() - 2))].chunk(2, dim=1)
         h = self.first(F.silu(torch.addcmul(shift, self.norm(x), 1 + scale)))
-        return self.skip(x) + self.second(F.silu(self.middle(h)))
+        h = F.silu(self.middle(h))
+        if self.dropout:
+            # Whole channels: neighbours are alike.
+            h = _DROP[x.dim() - 2](h, self.dropout, self.training)
+        return self.skip(x) + self.second(h)
 
 
 class UNet(nn.Module):
@@ -113,6 +125,7 @@ class UNet(nn.Module):
         groups: Groups of the normalisation.
         merge: How the way up takes in what the way down kept: ``"join"`` lays the channels side by side, ``"sum"`` adds
             them to what comes from below, brought to the same number: a quarter fewer operations.
+        dropout: Share of the channels within each block that training leaves out.
     """
 
     def __init__(
@@ -125,8 +138,11 @@ class UNet(nn.Module):
         blocks: int = 1,
         groups: int = 8,
         merge: str = "join",
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        if not 0 <= dropout < 1:
+            raise expected("dropout", dropout, "a number in [0, 1)")
         if merge not in MERGES:
             raise unknown("merge", merge, MERGES)
         if width < 1 or blocks < 1 or not multiples or min(multiples) < 1:
@@ -146,7 +162,7 @@ class UNet(nn.Module):
         )
 
         def block(inside: int, outside: int) -> Block:
-            return Block(inside, outside, size, self.periodic, groups)
+            return Block(inside, outside, size, self.periodic, groups, dropout)
 
         places = sum(not p for p in periodic)
         self.enter, self.leave = nn.ModuleDict(), nn.ModuleDict()
