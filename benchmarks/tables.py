@@ -9,6 +9,7 @@ A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import re
 import sys
@@ -205,9 +206,20 @@ def burgers() -> str:
     return lines(head, rows)
 
 
+def of_molecules() -> Any:
+    """The module `tables_molecules`, which lies beside this file."""
+    if str(Path(__file__).parent) not in sys.path:
+        sys.path.insert(0, str(Path(__file__).parent))
+    return importlib.import_module("tables_molecules")
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "burgers": burgers,
     "molecules": molecules,
+    "molecules_qm9": lambda: of_molecules().field("qm9"),
+    "molecules_zinc250k": lambda: of_molecules().field("zinc250k"),
+    "molecules_calls": lambda: of_molecules().model_calls(),
+    "gdss_calls": lambda: of_molecules().gdss_calls(),
     "core": core,
     "crystals": crystals,
     "weather": weather,
