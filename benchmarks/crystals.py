@@ -24,7 +24,8 @@ import argparse
 import json
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -34,10 +35,14 @@ from record import RESULTS, write
 from sciflow import grids, solvers
 from sciflow.domains.crystals import Adapter, alignment, baselines, datasets, matching, validity
 from sciflow.domains.crystals.crystal import Crystal
+from sciflow.hooks import Hook
 from sciflow.model import Model, load
+from sciflow.paths.base import Ends
 from sciflow.runtime.config import toml_value
 from sciflow.sampling import sample
+from sciflow.state import State
 from sciflow.streams import Streams
+from sciflow.system import System
 
 HEAD = (
     f"{'':42}{'match':>8}{'+-':>6}{'charges':>9}{'RMSE':>8}{'cRMSE':>8}{'strict':>8}{'CPU s':>8}"
@@ -132,6 +137,27 @@ def table(args: argparse.Namespace) -> None:
         write(name, seeds=[args.seed], data=data, results=results)
 
 
+@dataclass(frozen=True)
+class Anneal(Hook):
+    """Velocities of the coordinates times 1 + rate t, as far as no step goes beyond the believed data.
+
+    Reference: Miller et al. (FlowMM), arXiv:2406.04713, appendix (anti-annealing of the velocity).
+    """
+
+    rate: float
+    steps: int
+
+    def ends(
+        self, system: System, state: State, t: float, ends: Mapping[str, Ends]
+    ) -> Mapping[str, Ends]:
+        """Stretch the way from noise to data."""
+        own = ends["coordinates"]
+        if own.x0 is None:
+            return ends
+        factor = max(1.0, min(1 + self.rate * t, (1 - t) * self.steps))
+        return {**ends, "coordinates": Ends(own.x0 + factor * (own.x1 - own.x0), own.x0)}
+
+
 def predicted(
     model: Model,
     targets: list[Crystal],
@@ -141,6 +167,7 @@ def predicted(
     solver: Any = None,
     grid: Any = None,
     batch: int = 256,
+    anneal: float = 0.0,
 ) -> list[baselines.Prediction]:
     """Return k structures for each target, made from its composition alone."""
     adapter, settings = model.adapter, model.sampling
@@ -157,6 +184,7 @@ def predicted(
             solver=solvers.make(solver or settings.solver),
             grid=grids.make(grid or settings.grid),
             steps=steps,
+            hooks=[Anneal(anneal, steps)] if anneal else [],
         )
         made += adapter.decode(state)
     return [made[n * k : (n + 1) * k] for n in range(len(targets))]
@@ -184,7 +212,9 @@ def model_rows(args: argparse.Namespace) -> None:
     print(f"{len(targets)} of {len(whole)} structures, k = {args.k}\n\n{HEAD}", flush=True)
     for steps in args.steps or [model.sampling.steps]:
         start = cpu()
-        predictions = predicted(model, targets, steps, args.k, args.seed, solver, grid)
+        predictions = predicted(
+            model, targets, steps, args.k, args.seed, solver, grid, anneal=args.anneal
+        )
         made = cpu() - start
         start = cpu()
         found = matching.match(predictions, targets, workers=args.workers)
@@ -197,6 +227,7 @@ def model_rows(args: argparse.Namespace) -> None:
         label = f"{steps} steps" + f", best of {args.k}" * (args.k > 1)
         label += f", {args.split}" * (args.split != "test")
         label += f", {args.solver}" * bool(args.solver) + f", {args.grid}" * bool(args.grid)
+        label += f", anneal {args.anneal:g}" * bool(args.anneal)
         label += f", seed {args.seed}" * bool(args.seed)
         label = f"{args.label}: {label}" if args.label else label
         kept[label] = row
@@ -305,6 +336,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, nargs="*", help="numbers of steps; the model's own")
     parser.add_argument("--solver", help="instead of the model's own, e.g. bayesian-update")
     parser.add_argument("--grid", help="instead of the model's own")
+    parser.add_argument(
+        "--anneal", type=float, default=0.0, help="see Anneal; straight paths only"
+    )
     parser.add_argument("--choice", type=int, default=0, help="seed of the choice of --limit")
     parser.add_argument("--out", help="name of the result file")
     parser.add_argument("--label", help="what to call the model in it")
