@@ -124,6 +124,7 @@ def _sciflow(
 # -- words that verbs share -------------------------------------------------------------------
 
 _CHOICE = "NAME[:KEY=VALUE,...]"
+_REWARD = "NAME|FILE.py:FUNCTION[:KEY=VALUE,...]"
 _OWN = "Default: the model's own."
 _NAMES = ", ".join(registry.names())
 Domain = Annotated[str, typer.Argument(metavar="DOMAIN", help=f"One of: {_NAMES}.")]
@@ -166,22 +167,31 @@ def generate(
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="A wish in the domain's words; or --KEY VALUE."),
     ] = None,
+    guidance: Annotated[
+        float | None, typer.Option(help="How much wishes guide; 1 is no more.")
+    ] = None,
+    reward: Annotated[str | None, typer.Option(metavar=_REWARD, help="Steer by a reward.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the file of an interrupted run.")
+    ] = False,
     against: Against = None,
     train: Train = None,
     as_json: Annotated[bool, typer.Option("--json", help="Tell the result as JSON.")] = False,
 ) -> int:
     """Make new samples.
 
-    A file is written batch by batch, so that Ctrl-C keeps what was made. A folder gets the
-    samples, metrics.json, their picture and page.html; with --against and --train the metrics
-    have something to compare with.
+    A file is written batch by batch, so that Ctrl-C keeps what was made; the same command with
+    --resume goes on where it stopped. A folder gets the samples, metrics.json, their picture and
+    page.html; with --against and --train the metrics have something to compare with.
     """
+    from .adapter import Resumable
     from .model import default, load
     from .runtime import progress, words
     from .runtime.device import keep_memory
     from .runtime.evaluate import read
     from .runtime.generate import Generation, produce
     from .runtime.output import Output
+    from .runtime.steering import parse
 
     for word, count in (("-n", number), ("--batch-size", batch_size)):
         if count < 1:
@@ -208,6 +218,8 @@ def generate(
             batch_size,
             device,
             options=options,
+            guidance=guidance,
+            reward=parse(reward) if reward else None,
         )
         with progress.stages() as stage:
             reference, known = (
@@ -215,9 +227,13 @@ def generate(
                 for path in (against, train)
             )
         with progress.samples(domain) as tell:
-            made, whole = produce(plan, out, tell)
+            made, whole = produce(plan, out, tell, resume)
+        if plan.steering is not None and plan.steering.reward.failed:
+            print(plan.steering.reward.complaint(), file=sys.stderr)
         if not whole:
             kept = f"kept in {out.path}" if len(made) else "nothing written"
+            if len(made) and isinstance(out.writer, Resumable) and not out.folder:
+                kept += "; the same command with --resume goes on"
             print(f"interrupted: {len(made)} of {number} {domain} made, {kept}", file=sys.stderr)
         if len(made) and out.folder:
             with progress.stages() as stage:
@@ -326,6 +342,8 @@ def train(
             file=sys.stderr,
         )
         return INTERRUPTED
+    for reason, count in model.card["training"].get("left_out", {}).items():
+        print(f"left out of training: {count} x {reason}", file=sys.stderr)
     seconds = model.card["training"]["seconds"]
     print(f"{model.name}: {before.steps} steps in {seconds:.0f} s of training: {settings.folder}")
     return 0

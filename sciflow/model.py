@@ -32,11 +32,13 @@ class Sampling:
         solver: Name of the solver (see `sciflow.solvers`), or its name and options.
         grid: Name of the time grid (see `sciflow.grids`), or its name and options.
         steps: Number of steps.
+        guidance: Weight of guidance by the conditions that are given; 1 is none.
     """
 
     solver: str | dict[str, Any] = "ancestral"
     grid: str | dict[str, Any] = "uniform"
     steps: int = 100
+    guidance: float = 1.0
 
     def __post_init__(self) -> None:
         if self.steps < 1:

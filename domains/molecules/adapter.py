@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sciflow.adapter import Adapter, Read
 from sciflow.errors import SciflowError, expected, unknown
+from sciflow.hooks import Hook
 from sciflow.hooks.guidance import Null
 from sciflow.spaces import pair_index
 from sciflow.state import Frame, State
@@ -23,9 +22,16 @@ from sciflow.system import System
 from .graphs import MolecularGraphs, encode, to_mol
 from .process import Process
 from .properties import Conditions
+from .training import GraphDataset, load_graphs
 from .vocabulary import Vocabulary
 
+if TYPE_CHECKING:
+    from .scaffold import Scaffold
+
 _DATA = ("train", "vocabulary", "max_atoms", "conditions")
+_OPTIONS = ("atoms", "scaffold", "repeats")
+REPEATS = 3
+"""How often each step is made around a scaffold, by default."""
 NETWORKS = ("graph-transformer", "gdss")
 
 
@@ -233,25 +239,68 @@ class Molecules(Adapter):
 
         Args:
             streams: Random streams of the batch.
-            options: ``{"atoms": n}`` or nothing.
+            options: Any of ``atoms`` (a number), ``scaffold`` (a SMILES, see `scaffold`) with ``repeats`` (how often
+                each step is made to fit the rest to it), and the model's properties (a number, or a list of them
+                that is dealt out in turn).
         """
         options = dict(options or {})
-        fixed = options.pop("atoms", None)
         for name in options:
-            if name not in self.conditions.names:
-                raise unknown("option", name, ("atoms", *self.conditions.names))
+            if name not in (*_OPTIONS, *self.conditions.names):
+                raise unknown("option", name, (*_OPTIONS, *self.conditions.names))
+        fixed, scaffold = options.pop("atoms", None), self.scaffold(options)
+        least = len(scaffold) if scaffold else 1
         if fixed is not None:
-            if not 1 <= int(fixed) <= self.max_atoms:
-                raise expected("atoms", fixed, f"a number from 1 to {self.max_atoms}")
-            sizes = torch.full((len(streams),), int(fixed), device=streams.index.device)
+            if isinstance(fixed, bool) or not isinstance(fixed, int):
+                raise expected("atoms", fixed, "a whole number")
+            if not least <= fixed <= self.max_atoms:
+                raise expected("atoms", fixed, f"a number from {least} to {self.max_atoms}")
+            sizes = torch.full((len(streams),), fixed, device=streams.index.device)
         else:
-            counts = torch.tensor(list(self.size_counts.values()), dtype=torch.float64)
+            # Of the sizes that hold the scaffold, its own where the data have none.
+            fit = {n: float(c) for n, c in self.size_counts.items() if n >= least and c}
+            fit = fit or {least: 1.0}
+            counts = torch.tensor(list(fit.values()), dtype=torch.float64)
             counts = counts.to(streams.index.device).expand(len(streams), -1)
-            known = torch.tensor(list(self.size_counts), device=streams.index.device)
+            known = torch.tensor(list(fit), device=streams.index.device)
             sizes = known[streams.categorical(counts)]
         nodes = int(sizes.max())
-        condition = self.conditions.wish(options, streams)
+        wishes = {k: v for k, v in options.items() if k in self.conditions.names}
+        condition = self.conditions.wish(wishes, streams)
         return Frame(self.process.shapes(nodes), self.process.masks(sizes, nodes), condition)
+
+    def scaffold(self, options: Mapping[str, Any]) -> Scaffold | None:
+        """Return the scaffold that the options ask for, or None."""
+        from .scaffold import Scaffold
+
+        text, repeats = options.get("scaffold"), options.get("repeats", REPEATS)
+        if isinstance(repeats, bool) or not isinstance(repeats, int) or repeats < 1:
+            raise expected("repeats", repeats, "a whole number >= 1")
+        if text is None:
+            if "repeats" in options:
+                raise expected("repeats", repeats, "a scaffold beside it")
+            return None
+        return Scaffold.of(text, self.vocabulary, self.max_atoms)
+
+    def hooks(self, frame: Frame, options: Mapping[str, Any] | None = None) -> Sequence[Hook]:
+        """Hold the scaffold, if one is asked for."""
+        scaffold = self.scaffold(options or {})
+        if scaffold is None:
+            return ()
+        return (scaffold.inpaint(self.process, frame, (options or {}).get("repeats", REPEATS)),)
+
+    def rewards(self) -> Mapping[str, Callable[[Any], float]]:
+        """The properties that RDKit computes."""
+        from functools import partial
+
+        from .properties import COMPUTED, compute
+
+        return {name: partial(compute, name) for name in COMPUTED}
+
+    def judged(self, thing: Any) -> Any:
+        """Return a molecule sanitised, None where it is not valid or not of one piece."""
+        from . import validity
+
+        return validity.sanitized(thing) if validity.connected(thing) else None
 
     # -- files, metrics, pictures ----------------------------------------------------------------------------------
 
@@ -333,98 +382,3 @@ class Molecules(Adapter):
             return import_weights(path)
 
         return {"gdss": gdss}
-
-
-class GraphDataset:
-    """Encoded molecules as training data of a process.
-
-    Args:
-        graphs: The molecules.
-        process: The process, which decides the form of the state.
-        conditions: Properties to show; those that the graphs lack are not given.
-        left_out: Number of molecules that are not among them, by reason.
-    """
-
-    def __init__(
-        self,
-        graphs: MolecularGraphs,
-        process: Process,
-        conditions: Conditions | None = None,
-        left_out: Mapping[str, int] | None = None,
-    ) -> None:
-        self.process = process
-        self.conditions = conditions or Conditions()
-        self.left_out = dict(left_out or {})
-        self.properties = {k: torch.from_numpy(v) for k, v in graphs.properties.items()}
-        self.atoms = torch.from_numpy(graphs.atoms)
-        self.bonds = torch.from_numpy(graphs.bonds)
-        self.sizes = torch.from_numpy(graphs.sizes)
-
-    def __len__(self) -> int:
-        return len(self.sizes)
-
-    def batch(self, index: Tensor) -> State:
-        """Return some molecules as a clean state, padded to the largest of them."""
-        sizes = self.sizes[index].long()
-        nodes = int(sizes.max())
-        atoms = self.atoms[index, :nodes].long()
-        bonds = self.bonds[index, : nodes * (nodes - 1) // 2].long()
-        known = {name: values[index] for name, values in self.properties.items()}
-        shown = self.conditions.show(known, len(sizes))
-        return self.process.show(atoms, bonds, sizes).with_condition(**shown)
-
-
-def found_vocabulary(mols: Sequence[Any], max_atoms: int | None = None) -> Vocabulary:
-    """Find the atom types of the molecules that can be used: of one piece and small enough."""
-    from rdkit import Chem
-
-    fit = [
-        mol
-        for mol in mols
-        if (max_atoms is None or mol.GetNumAtoms() <= max_atoms)
-        and len(Chem.GetMolFrags(mol)) == 1
-    ]
-    return Vocabulary.of(fit or mols)
-
-
-def load_graphs(
-    path: str | Path,
-    vocabulary: Sequence[str] | None = None,
-    max_atoms: int | None = None,
-    conditions: Sequence[str] = (),
-) -> tuple[MolecularGraphs, Counter[str]]:
-    """Load encoded molecules, or encode molecules, finding the vocabulary if none is given.
-
-    Args:
-        path: An encoded ``.safetensors`` file, a file of molecules, or the name of a data set (``qm9:train``).
-        vocabulary: Names of the atom types; molecules with others are left out.
-        max_atoms: Largest number of atoms; larger molecules are left out.
-        conditions: Names of properties to take along.
-
-    Returns:
-        The graphs, and the number of molecules left out by reason.
-    """
-    if str(path).endswith(".safetensors"):
-        graphs = MolecularGraphs.load(path)
-        for name in conditions:
-            if name not in graphs.properties:
-                raise unknown(f"{path}: property", name, graphs.properties)
-        chosen = {name: graphs.properties[name] for name in conditions}
-        return replace(graphs, properties=chosen), Counter()
-    from . import datasets, files, properties
-
-    left_out: Counter[str] = Counter()
-    if datasets.is_name(str(path)):
-        mols, rows = datasets.table(str(path))
-    else:
-        read = files.read(path)
-        mols, rows, left_out = read.mols, [], read.reasons()
-        if conditions and ".csv" in Path(path).suffixes:
-            whole = properties.table(path)
-            rows = [whole[row - 1] for row in read.rows]
-    names = Vocabulary(tuple(vocabulary)) if vocabulary else found_vocabulary(mols, max_atoms)
-    encoded = encode(mols, names, max_atoms, whole=True)
-    kept = list(encoded.kept)
-    mols, rows = [mols[k] for k in kept], [rows[k] for k in kept] if rows else []
-    values = {name: properties.column(name, mols, rows, str(path)) for name in conditions}
-    return replace(encoded.graphs, properties=values), left_out + encoded.skipped

@@ -13,6 +13,9 @@ Replacing is approximate: the rest has seen other draws of the known part on its
 * corrections at each time: predictor-corrector with snr .3 and 100 steps keeps 80 % of the tie with one correction per
   step, 92 % with five.
 
+Where noise means that labels are redrawn (jumps), the known elements may be shown as they are all along (`noised`
+false): the network has seen such states, since some labels are kept at every time, and learns of them sooner.
+
 Reference: Song et al., arXiv:2011.13456, section 5 and appendix I.2 (imputation); Lugmayr et al., RePaint,
 arXiv:2201.09865, algorithm 1 and section 4.2 (resampling, jumps over several steps).
 """
@@ -49,12 +52,14 @@ class Inpaint(Hook):
         known: For some components, a boolean mask whose shape is a prefix of the component's shape; True where known.
         repeats: How often every stretch of the way but the last step is made, >= 1; network calls grow by this factor.
         jump: Length of a stretch in steps, >= 1.
+        noised: Whether the known elements are shown with the noise of their time; on continuous paths they have to be.
     """
 
     clean: State
     known: Mapping[str, Tensor]
     repeats: int = 1
     jump: int = 1
+    noised: bool = True
 
     def __post_init__(self) -> None:
         for name in ("repeats", "jump"):
@@ -84,7 +89,7 @@ class Inpaint(Hook):
             x, component = state[name], system[name]
             value = repeated(self.clean[name], state.batch_size, "known data")
             value = value.to(x.device, x.dtype)
-            if t < 1:
+            if t < 1 and (self.noised or component.path.continuous):
                 dtype = x.dtype if x.is_floating_point() else torch.float32
                 times = torch.full((len(streams),), t, dtype=dtype, device=x.device)
                 value, _ = component.corrupt(
@@ -173,6 +178,8 @@ class _Resampled(Wrapper):
         for repeat in range(repeats):
             if repeat:
                 state = rewind.rewind(system, state, step, streams)
+                if not self.hook.noised:
+                    state = self.hook.state(system, state, step.t, streams)
                 # What was remembered belongs to another trajectory.
                 steps, carry = anew, self.inner.start()
             for part in steps:

@@ -54,6 +54,8 @@ class Particles(Hook):
         keep: What is handed back of each group: ``one`` particle drawn by weight, a sample of the tilted law; the
             ``best``; or ``all`` of them, resampled to even weights, K samples in place of one.
         low: Time from which on believed data are judged; before, they say little, and judging may be dear.
+        strict: Whether believed data worth minus infinity end a particle on its way; else they say nothing, and it has
+            the mean potential of its group, until it is judged itself.
     """
 
     reward: Reward
@@ -62,6 +64,7 @@ class Particles(Hook):
     threshold: float = 0.5
     keep: str = "one"
     low: float = 0.0
+    strict: bool = True
 
     def __post_init__(self) -> None:
         if not isinstance(self.count, int) or self.count < 1:
@@ -144,7 +147,7 @@ class _Resampling(Wrapper):
         if hook.threshold > 0 and hook.low <= step.t:
             ends = predict(state, step.t)
             weights, potential = self._weigh(
-                clean(system, state, ends, step.t, streams), weights, potential
+                clean(system, state, ends, step.t, streams), weights, potential, self.hook.strict
             )
             index, weights = self._choose(weights, streams, step.t, hook.threshold)
             state, potential = state.select(index), potential[index]
@@ -156,9 +159,15 @@ class _Resampling(Wrapper):
         return state, _Carry(inner, weights, potential)
 
     def _weigh(
-        self, samples: State, weights: Tensor | None, potential: Tensor | None
+        self,
+        samples: State,
+        weights: Tensor | None,
+        potential: Tensor | None,
+        strict: bool = True,
     ) -> tuple[Tensor, Tensor]:
         now = self.hook.scale * judge(self.hook.reward, samples)
+        if not strict:
+            now = _forgiving(now.view(-1, self.hook.count)).flatten()
         if weights is None or potential is None:
             return now, now
         # Where the last potential was minus infinity, all of the group's were: it starts anew.
@@ -200,6 +209,14 @@ class _Resampling(Wrapper):
         place = torch.arange(len(log_w), device=log_w.device)
         index = torch.arange(state.batch_size, device=log_w.device)
         return state.select(index.index_copy(0, place * k, place * k + chosen))
+
+
+def _forgiving(potential: Tensor) -> Tensor:
+    """Potentials ``[G, K]`` with the mean of the others of its group in the place of minus infinity."""
+    none = potential == -torch.inf
+    known = torch.where(none, 0.0, potential).sum(1, keepdim=True)
+    mean = known / (~none).sum(1, keepdim=True).clamp_min(1)
+    return torch.where(none, mean, potential)
 
 
 def _normalised(log_w: Tensor) -> Tensor:
