@@ -17,7 +17,8 @@ n crystals were generated (those of a file that could not be read count among th
 Beside a figure stands the reference's own, and beside a distance its *floor*: the same distance for as many training
 crystals, drawn at random, in the place of the generated ones. `rediscovered` is METRe at the usual tolerances of
 structure prediction. Two distances leave out failures: read them with the share they were taken over. Coverage by
-fingerprints (COV-R, COV-P) is not measured: it is saturated for all published models and takes .1 s per crystal.
+fingerprints (COV-R, COV-P) is saturated for all published models and takes .1 to .3 s per crystal: `coverage` has it
+apart, and `stability` what a relaxation says.
 
 Structure prediction, where each crystal has its own target, is judged by `matching.match`.
 
