@@ -167,9 +167,7 @@ def generate(
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="A wish in the domain's words; or --KEY VALUE."),
     ] = None,
-    guidance: Annotated[
-        float | None, typer.Option(help="How much wishes guide; 1 is no more.")
-    ] = None,
+    guidance: Annotated[float | None, typer.Option(help="Weight of wishes; 1: as data.")] = None,
     reward: Annotated[str | None, typer.Option(metavar=_REWARD, help="Steer by a reward.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the file of an interrupted run.")
