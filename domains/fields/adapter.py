@@ -39,6 +39,7 @@ class Fields(Adapter):
 
     name: ClassVar[str] = "fields"
     suffixes: ClassVar[tuple[str, ...]] = files.SUFFIXES
+    networks: ClassVar[tuple[str, ...]] = NETWORKS
 
     def __init__(
         self,
@@ -55,8 +56,8 @@ class Fields(Adapter):
         self.process = Process.of(process, self.coding.keys)
         self.network_options = dict(network or {"name": "unet"})
         self.network_name = self.network_options.pop("name", "unet")
-        if self.network_name not in NETWORKS:
-            raise unknown("network", self.network_name, NETWORKS)
+        if self.network_name not in self.networks:
+            raise unknown("network", self.network_name, self.networks)
 
     # -- configuration ---------------------------------------------------------------------------------------------
 
@@ -273,11 +274,24 @@ class Fields(Adapter):
 
     @classmethod
     def draw(cls, objects: Sequence[Any], path: str | Path) -> None:
-        """Draw trajectories in space and time."""
+        """Draw trajectories in space and time; a ``.gif`` moves."""
+        from .charts import animation
         from .draw import grid
         from .maps import draw
 
+        if Path(path).suffix.lower() == ".gif":
+            animation(objects, path)
+            return
         (draw if _forecasts(objects) else grid)(objects, path)
+
+    @classmethod
+    def pictures(
+        cls, objects: Sequence[Any], reference: Sequence[Any] | None = None
+    ) -> list[tuple[str, str | bytes]]:
+        """Fan charts, spectra and an animation, where there is something to see."""
+        from .charts import shown
+
+        return [] if _forecasts(objects) else shown(objects, reference)
 
     @classmethod
     def describe(cls, objects: Sequence[Any]) -> list[dict[str, Any]]:

@@ -13,23 +13,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 import torch
 import xarray as xr
-from torch import Tensor
+from torch import Tensor, nn
 
-from sciflow.errors import expected, unknown
+from sciflow.errors import SciflowError, expected, unknown
 from sciflow.state import Frame, State
 from sciflow.streams import Streams
 
 from . import dataset, files
-from .adapter import Fields, TrajectoryDataset
+from .adapter import NETWORKS, Fields, TrajectoryDataset
 from .coding import Coding
 from .dataset import Record
 from .forecast import OPTIONS, ForecastCoding
 from .process import DEFAULT, SOURCE
+
+if TYPE_CHECKING:
+    from .networks.gaussian import Gaussian
 
 LEAD = "prediction_timedelta"
 VALID = "valid_time"
@@ -46,6 +49,8 @@ class Forecaster(Fields):
         network: Name and options of the network.
     """
 
+    networks: ClassVar[tuple[str, ...]] = (*NETWORKS, "gaussian")
+
     def __init__(
         self,
         coding: ForecastCoding,
@@ -53,6 +58,7 @@ class Forecaster(Fields):
         network: Mapping[str, Any] | None = None,
     ) -> None:
         self.forecast = coding
+        self._law: dict[str, Tensor] = {}
         # What the base class asks of a coding (keys, codec, channels, stage), this one answers as well.
         self.coding = cast("Coding", coding)
         self._configure(process, network)
@@ -92,8 +98,52 @@ class Forecaster(Fields):
         chosen = {k: v for k, v in data.items() if k in OPTIONS}
         coding, values = ForecastCoding.fit(record, chosen, data.get("codec"))
         adapter = cls(coding, **options)
-        # Past and base are asked for by `decode` alone.
-        return adapter, TrajectoryDataset(adapter._shown(values, whole=False))
+        state = adapter._shown(
+            values, whole=False
+        )  # past and base are asked for by `decode` alone
+        adapter.fit_gaussian(state)
+        return adapter, TrajectoryDataset(state)
+
+    def network(self) -> nn.Module:
+        """A new network for the system.
+
+        ``unet`` with the option ``directions`` stands beside the exact network of normal residuals, ``gaussian``, and
+        learns what is not normal. The latter has no weights to train: `from_data` fits it.
+        """
+        from .networks.gaussian import Beside
+
+        if self.network_name == "gaussian":
+            return self._gaussian(self.network_options)
+        directions = self.network_options.get("directions", 0)
+        if not directions:
+            return super().network()
+        rest = {k: v for k, v in self.network_options.items() if k != "directions"}
+        plain = Forecaster(
+            self.forecast, self.process.config(), {"name": self.network_name, **rest}
+        )
+        return Beside(plain.network(), self._gaussian({"directions": directions}))
+
+    def _gaussian(self, options: Mapping[str, Any]) -> Gaussian:
+        from .networks.gaussian import Gaussian
+
+        codec = self.forecast.codec
+        coarse = {
+            key: [k for k, name in enumerate(names) if "d" not in name.rpartition("+")[2]]
+            for key, names in codec.names.items()
+        }
+        try:
+            found = Gaussian(self.system(), codec.shapes, coarse, **options)
+        except TypeError as error:
+            raise SciflowError(f"options of network gaussian: {error}") from None
+        if self._law:
+            found.load_state_dict(self._law)
+        return found
+
+    def fit_gaussian(self, data: State) -> None:
+        """Fit the network of normal residuals to data; `network` makes it so from then on."""
+        if self.network_name == "gaussian" or self.network_options.get("directions"):
+            options = {k: v for k, v in self.network_options.items() if k == "directions"}
+            self._law = self._gaussian(options).fit(data).state_dict()
 
     # -- objects and states ----------------------------------------------------------------------------------------
 

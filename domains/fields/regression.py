@@ -3,10 +3,11 @@ r"""Linear forecast of a trajectory: ridge regression between principal componen
 With the components V of the anomalies of training (areas as weights), the features z = (V^T x_1, ..., V^T x_F) of F
 known fields, and for each lead its own ridge,
 
-.. math:: \hat y_l = V_m (b_l + S_l^T z), \qquad S_l = (Z^T Z / N + \rho_l I)^{-1} Z^T Y_l / N
+.. math:: \hat y_l = V_m (b_l + S_l^T z) + a_l (I - V_m V_m^T) x_1, \qquad S_l = (Z^T Z / N + \rho_l I)^{-1} Z^T Y_l / N
 
-`cross_fitted` forecasts every training year by a regression that has not seen it: what such a forecast leaves is what
-it leaves of the future, neither too small nor known by heart, and its mean square chooses the ridge.
+What is too fine for the components persists to a share a_l of its own. `cross_fitted` forecasts every training year by
+a regression that has not seen it: what such a forecast leaves is what it leaves of the future, neither too small nor
+known by heart, and its mean square chooses the ridge.
 
 Reference: Hoerl, Kennard, Ridge regression, Technometrics 12 (1970); Chernozhukov et al., Double/debiased machine
 learning, Econometrics Journal 21 (2018), section 3, for cross-fitting.
@@ -36,12 +37,14 @@ class Regression:
         basis: Principal directions ``[C, k]``.
         slope: ``[leads, F k, m]``.
         offset: ``[leads, m]``.
+        rest: Share of what the components leave of the first known field that each lead keeps, ``[leads]``.
         ridges: Ridge of each lead.
     """
 
     basis: Tensor
     slope: Tensor
     offset: Tensor
+    rest: Tensor
     ridges: tuple[float, ...]
 
     @classmethod
@@ -90,19 +93,19 @@ class Regression:
         whole = list(total.solved(RIDGES))
         slope = torch.stack([whole[int(best[k])][0][k] for k in range(leads)])
         offset = torch.stack([whole[int(best[k])][1][k] for k in range(leads)])
-        law = cls(
-            basis,
-            rounded(slope),
-            offset.float(),
-            tuple(RIDGES[int(k)] for k in best),
-        )
-        return law, (chosen.float() @ basis[:, :kept].mT)
+        fine = _left(known[:, 0], basis[:, :kept])
+        size = fine.square().sum().clamp(min=1e-12)
+        rest = torch.stack([(fine * future[:, k]).sum() / size for k in range(leads)])
+        ridges = tuple(RIDGES[int(k)] for k in best)
+        law = cls(basis, rounded(slope), offset.float(), rest.clamp(0, 1), ridges)
+        return law, chosen.float() @ basis[:, :kept].mT + law.rest[:, None] * fine[:, None]
 
     def predict(self, known: Tensor) -> Tensor:
         """Forecast from known fields: ``[N, F, C] -> [N, leads, C]``."""
         z = (known @ self.basis).flatten(1)
         y = torch.einsum("nf,lfm->nlm", z, self.slope) + self.offset
-        return y @ self.basis[:, : y.shape[2]].mT
+        coarse = self.basis[:, : y.shape[2]]
+        return y @ coarse.mT + self.rest[:, None] * _left(known[:, 0], coarse)[:, None]
 
     def config(self) -> dict[str, Any]:
         """Everything that `from_config` needs, JSON-able."""
@@ -110,14 +113,20 @@ class Regression:
             "basis": packed(self.basis, half=True),
             "slope": packed(self.slope, half=True),
             "offset": packed(self.offset),
+            "rest": packed(self.rest),
             "ridges": list(self.ridges),
         }
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Regression:
         """Make the regression that `config` described."""
-        parts = (unpacked(config[name]) for name in ("basis", "slope", "offset"))
+        parts = (unpacked(config[name]) for name in ("basis", "slope", "offset", "rest"))
         return cls(*parts, tuple(config["ridges"]))
+
+
+def _left(fields: Tensor, basis: Tensor) -> Tensor:
+    """What components leave of fields: ``[N, C]``."""
+    return fields - (fields @ basis) @ basis.mT
 
 
 @dataclass(frozen=True)
