@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -167,3 +170,29 @@ def test_memory_does_not_grow_with_the_number(tmp_path: Path) -> None:
     with Counted(tmp_path / "new.smi", ADAPTER) as output:
         produce(plan(40), output)
     assert len(kept) == 10 and max(kept[2:]) <= kept[1]
+
+
+def test_ctrl_c_and_resume_on_the_command_line(tmp_path: Path) -> None:
+    tiny.saved(tmp_path)
+
+    def start(n: int, *more: str) -> subprocess.Popen[str]:
+        line = f"generate molecules -m tiny -n {n} --batch-size 4 --steps 3 -o many.smi".split()
+        command = [sys.executable, "-m", "sciflow", *line, *more]
+        root = str(Path(__file__).resolve().parents[1])
+        environment = {**os.environ, "PYTHONPATH": root}
+        return subprocess.Popen(
+            command, cwd=tmp_path, env=environment, text=True, stderr=subprocess.PIPE
+        )
+
+    first, many = start(100_000), tmp_path / "many.smi"
+    while first.poll() is None and not (many.exists() and many.stat().st_size):
+        time.sleep(0.02)
+    first.send_signal(signal.SIGINT)
+    _, told = first.communicate(timeout=120)
+    made = len(many.read_text(encoding="utf-8").splitlines())
+    assert first.returncode == 130 and 0 < made < 100_000
+    assert f"{made} of 100000 molecules made" in told and "--resume goes on" in told
+    second = start(made + 6, "--resume")
+    _, told = second.communicate(timeout=120)
+    assert second.returncode == 0, told
+    assert many.read_text(encoding="utf-8") == whole(tmp_path / "whole.smi", made + 6)
