@@ -261,6 +261,18 @@ class Adapter(ABC):
         """Draw objects to a picture file (``.svg`` or ``.png``)."""
 
     @classmethod
+    def pictures(
+        cls, objects: Sequence[Any], reference: Sequence[Any] | None = None
+    ) -> list[tuple[str, str | bytes]]:
+        """Draw what else a page shows: captions, each with the text of an SVG or the bytes of a PNG, JPEG or GIF.
+
+        Args:
+            objects: Samples.
+            reference: Data to compare with.
+        """
+        return []
+
+    @classmethod
     @abstractmethod
     def describe(cls, objects: Sequence[Any]) -> list[dict[str, Any]]:
         """One row of plain values per object, for tables and data frames."""

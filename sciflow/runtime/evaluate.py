@@ -24,10 +24,12 @@ class Evaluation:
     Args:
         read: The samples, and the rows that could not be read.
         metrics: Their metrics; unreadable rows count as failures.
+        reference: Data that they were compared with.
     """
 
     read: Read
     metrics: Metrics
+    reference: list[Any] | None = None
 
 
 def evaluate(
@@ -62,7 +64,7 @@ def evaluate(
         device=device,
         progress=progress,
     )
-    return Evaluation(samples, metrics)
+    return Evaluation(samples, metrics, known)
 
 
 def show(
@@ -105,7 +107,8 @@ def show(
     # Not every format keeps an object as it was made; the picture in the folder shows it so.
     kept = path / PICTURES[0]
     picture = kept.read_text("utf-8") if kept.is_file() else drawing(adapter, shown)
-    return page.write(out, facts, found.metrics.table, picture, shown=len(shown))
+    more = adapter.pictures(found.read.objects, found.reference)
+    return page.write(out, facts, found.metrics.table, picture, len(shown), more)
 
 
 def _samples(path: Path) -> Path:

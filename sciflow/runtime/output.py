@@ -131,7 +131,8 @@ class Output:
         if picture is not None:
             checkpoint.write_text(self.path / PICTURES[0], picture)
             self.adapter.draw(shown, self.path / PICTURES[1])
-        page.write(self.path / PAGE, everything, metrics.table, picture, shown=len(shown))
+        more = self.adapter.pictures(objects)
+        page.write(self.path / PAGE, everything, metrics.table, picture, len(shown), more)
 
 
 def drawing(adapter: type[Adapter], objects: Sequence[Any]) -> str | None:

@@ -39,6 +39,7 @@ def write(
     table: Sequence[Any],
     drawing: str | None = None,
     shown: int = 0,
+    pictures: Sequence[tuple[str, str | bytes]] = (),
 ) -> Path:
     """Write the page.
 
@@ -50,6 +51,7 @@ def write(
         table: One row per sample, mappings or dataclasses.
         drawing: Picture of the first samples, as SVG.
         shown: How many samples it shows.
+        pictures: Further pictures with their captions (see `Adapter.pictures`).
 
     Returns:
         The path.
@@ -61,7 +63,7 @@ def write(
     wanted = int(facts.get("settings", {}).get("n", made))
     title = f"{number(made)} {domain}"
     sections = [
-        *_pictures(drawing, shown, made),
+        *_pictures(drawing, shown, made, pictures),
         *_figures(facts.get("metrics", {})),
         *_histograms(facts.get("metrics", {})),
         *_list(table, facts.get("metrics", {}).get("columns")),
@@ -117,10 +119,13 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-def _pictures(drawing: str | None, shown: int, made: int) -> Iterator[Section]:
+def _pictures(
+    drawing: str | None, shown: int, made: int, more: Sequence[tuple[str, str | bytes]]
+) -> Iterator[Section]:
     if drawing:
         caption = f"The first {number(shown)} of {number(made)}." if shown < made else ""
-        yield Section("Samples", [Picture(drawing, caption)], note=_NOTE)
+        others = [Picture(image, text) for text, image in more]
+        yield Section("Samples", [Picture(drawing, caption), *others], note=_NOTE)
 
 
 def _figures(summary: Mapping[str, Any]) -> Iterator[Section]:

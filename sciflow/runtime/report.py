@@ -252,7 +252,7 @@ class Bars(Block):
 
 @dataclass(frozen=True)
 class Picture(Block):
-    """A picture: an SVG document as text, or the bytes of a PNG or JPEG file.
+    """A picture: an SVG document as text, or the bytes of a PNG, JPEG or GIF file.
 
     Raises:
         SciflowError: `image` is none of these.
@@ -272,7 +272,9 @@ class Picture(Block):
             return "png"
         elif self.image.startswith(b"\xff\xd8\xff"):
             return "jpeg"
-        raise expected("picture", self.image[:20], "the text of an SVG, or a PNG or JPEG as bytes")
+        elif self.image.startswith(b"GIF8"):
+            return "gif"
+        raise expected("picture", self.image[:20], "the text of an SVG, or a PNG, JPEG or GIF as bytes")
 
     def html(self) -> str:
         raw = self.image.encode() if isinstance(self.image, str) else self.image
