@@ -65,10 +65,16 @@ class Operator(nn.Module):
         from neuralop.models import FNO
 
         self.fno = FNO(MODES, given, channels, WIDTH, n_layers=4, domain_padding=PADDING)
+        # It puts its settings among its weights; only tensors can be saved with those.
+        self.register_state_dict_post_hook(_without_settings)
 
     def forward(self, state: State, t: Tensor) -> dict[str, Tensor]:
         """Predict the fields from the condition alone."""
         return {"bands": self.fno(state.condition[GIVEN + "bands"])}
+
+
+def _without_settings(module: nn.Module, state: dict[str, Any], *_: Any) -> None:
+    state.pop("_metadata", None)
 
 
 class Regression(Objective):

@@ -206,6 +206,27 @@ def burgers() -> str:
     return lines(head, rows)
 
 
+def rivals(equation: str) -> str:
+    """Wavelet diffusion and its rivals at equal training budget."""
+    columns = {
+        "minutes": ("CPU min", number(0)),
+        "steps": ("steps", number(0)),
+        "nrmse": ("nRMSE, one", number(3)),
+        "ensemble_nrmse": ("nRMSE, mean of 8", number(3)),
+        "mse": ("MSE", number(4)),
+        "l_inf": ("largest error", number(2)),
+        "abrupt": ("steepest tenth", number(3)),
+        "crps": ("fair CRPS", number(4)),
+        "spread_skill": ("spread-skill", number(2)),
+        "cpu_s_per_trajectory": ("CPU s each", number(4)),
+    }
+    rows = []
+    for name, row in read(f"fields-{equation}-rivals")["results"].items():
+        cells = [cell(row.get(column)) for column, (_, cell) in columns.items()]
+        rows.append([name.rpartition("-")[0].replace("-", " "), *cells])
+    return lines(["", *(head for head, _ in columns.values())], rows)
+
+
 def of_molecules() -> Any:
     """The module `tables_molecules`, which lies beside this file."""
     if str(Path(__file__).parent) not in sys.path:
@@ -215,6 +236,7 @@ def of_molecules() -> Any:
 
 TABLES: dict[str, Callable[[], str]] = {
     "burgers": burgers,
+    "burgers_rivals": lambda: rivals("burgers"),
     "molecules": molecules,
     "molecules_qm9": lambda: of_molecules().field("qm9"),
     "molecules_zinc250k": lambda: of_molecules().field("zinc250k"),
