@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .errors import SciflowError
 from .hooks.base import Hook
@@ -137,6 +137,15 @@ class Adapter(ABC):
             SciflowError: The data do not fit that model.
         """
         return cls.from_data(data, options)
+
+    def carried(self, start: Adapter, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return the weights of the model that training begins with, in the shapes of this adapter's network.
+
+        Args:
+            start: Adapter of that model, as in `from_start`.
+            tensors: Its weights by name.
+        """
+        return tensors
 
     @abstractmethod
     def config(self) -> dict[str, Any]:

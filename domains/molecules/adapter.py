@@ -144,13 +144,19 @@ class Molecules(Adapter):
     def from_start(
         cls, start: Adapter, data: Mapping[str, Any], options: Mapping[str, Any]
     ) -> tuple[Molecules, GraphDataset]:
-        """As `from_data`, with the vocabulary, the largest size, the process and the network of `start`."""
+        """As `from_data`, with the vocabulary, the largest size, the process and the network of `start`.
+
+        A vocabulary with more atom types, and a larger ``max_atoms``, are taken where they are given (see
+        `transplant`).
+        """
         assert isinstance(start, Molecules)
         names = list(start.vocabulary.names)
-        if list(data.get("vocabulary", names)) != names:
-            raise expected(
-                "vocabulary", data["vocabulary"], f"that of the model to start from, {names}"
-            )
+        wanted = list(data.get("vocabulary", names))
+        if wanted != names and not (
+            set(names) <= set(wanted) and start.network_name == "graph-transformer"
+        ):
+            what = f"that of the model to start from, {names}, or one with more atom types"
+            raise expected("vocabulary", wanted, what)
         known = {k: start.config()[k] for k in ("process", "network")}
         found = {"vocabulary": names, "max_atoms": start.max_atoms}
         found |= {"conditions": start.conditions.names} if start.conditions.names else {}
@@ -161,6 +167,16 @@ class Molecules(Adapter):
         dataset.conditions = adapter.conditions
         adapter.size_counts.setdefault(start.max_atoms, 0)  # the network has a place for it
         return adapter, dataset
+
+    def carried(self, start: Adapter, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return the weights of a model to start from, for this vocabulary and these sizes."""
+        assert isinstance(start, Molecules)
+        same = start.vocabulary == self.vocabulary and start.max_atoms == self.max_atoms
+        if same or self.network_name != "graph-transformer":
+            return tensors
+        from .transplant import transplant
+
+        return transplant(tensors, self.max_atoms, self.vocabulary, start.vocabulary)
 
     @property
     def max_atoms(self) -> int:

@@ -37,6 +37,11 @@ _VALENCES = {
 _NAME = re.compile(r"([A-Z][a-z]?)([+-]\d*)?")
 
 
+def atomic_number(symbol: str) -> int:
+    """Return the atomic number of an element."""
+    return _ELEMENTS.index(symbol) + 1
+
+
 def atom_name(symbol: str, charge: int = 0) -> str:
     """Return the name of an atom type: ``"N"``, ``"N+"``, ``"O-"``, ``"Fe+2"``."""
     if charge == 0:

@@ -95,7 +95,8 @@ def run(config: Config, on_step: OnStep | None = None) -> Model:
     torch.manual_seed(config.seed)
     network = adapter.network()
     if start is not None:
-        checkpoint.begin(network, start.network.state_dict(), recipe.start)
+        weights = adapter.carried(start.adapter, start.network.state_dict())
+        checkpoint.begin(network, weights, recipe.start)
     objective = Objective(
         system,
         network,
