@@ -227,11 +227,11 @@ def rivals(equation: str) -> str:
     return lines(["", *(head for head, _ in columns.values())], rows)
 
 
-def of_molecules() -> Any:
-    """The module `tables_molecules`, which lies beside this file."""
+def of_molecules(name: str = "tables_molecules") -> Any:
+    """The module `tables_molecules`, or another that lies beside this file."""
     if str(Path(__file__).parent) not in sys.path:
         sys.path.insert(0, str(Path(__file__).parent))
-    return importlib.import_module("tables_molecules")
+    return importlib.import_module(name)
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -242,6 +242,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "molecules_zinc250k": lambda: of_molecules().field("zinc250k"),
     "molecules_calls": lambda: of_molecules().model_calls(),
     "gdss_calls": lambda: of_molecules().gdss_calls(),
+    "graphs": lambda: of_molecules("tables_graphs").table(),
     "core": core,
     "crystals": crystals,
     "weather": weather,

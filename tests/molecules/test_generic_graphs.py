@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
 from pathlib import Path
 
 import networkx as nx
@@ -21,6 +23,7 @@ from sciflow.domains.molecules.generic import (
     encode,
     files,
     generators,
+    pickles,
     pyg,
 )
 from sciflow.domains.molecules.generic.presets import PRESETS
@@ -197,6 +200,24 @@ def test_graphs_of_pyg_come_and_go(tmp_path: Path) -> None:
     graph.x, graph.edge_attr = None, torch.tensor([1, 2, 0, 0])
     with pytest.raises(SciflowError, match="the same features in both directions"):
         pyg.from_pyg(graph)
+
+
+def test_pickled_graphs_are_read_and_no_code_of_theirs_is_run(tmp_path: Path) -> None:
+    whole = nx.relabel_nodes(nx.disjoint_union_all(bare()), lambda k: k + 1)
+    parts = [whole.subgraph(np.array(c)) for c in ([1, 2, 3, 4, 5], [6, 7, 8, 9])]
+    (tmp_path / "graphs.pkl").write_bytes(pickle.dumps([*bare()[:2], *parts]))
+    found = pickles.read(tmp_path / "graphs.pkl")
+    assert all(map(same, found, [*bare()[:2], *bare()[:2]]))
+
+    class Evil:
+        def __reduce__(self) -> tuple:
+            return os.mkdir, (str(tmp_path / "hacked"),)
+
+    for thing, reason in (([Evil()], "mkdir"), ({"a": 1}, "no list"), ([1], "graphs")):
+        (tmp_path / "evil.pkl").write_bytes(pickle.dumps(thing))
+        with pytest.raises(SciflowError, match=reason):
+            pickles.read(tmp_path / "evil.pkl")
+    assert not (tmp_path / "hacked").exists()
 
 
 # -- data sets --------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
 """Sets of graphs by name: ``<set>``, ``<set>:train``, ``<set>:test``.
 
-Files of GDSS, which lie in the folder named by SCIFLOW_DATA (or its subfolder ``molecules/graphs``) as
-``gdss_<set>.json.gz``, a list of ``{"n": nodes, "edges": [[i, j], ...]}`` in the order of the authors' file:
-``community_small``, ``ego_small``, ``enzymes``, ``grid``. The first fifth is the test set.
+Files of GDSS, which lie in the folder named by SCIFLOW_DATA (or its subfolders ``molecules`` and
+``molecules/graphs``): the authors' ``community_small.pkl``, ``ego_small.pkl``, ``ENZYMES.pkl`` and ``grid.pkl``, or
+``gdss_<set>.json.gz``, a list of ``{"n": nodes, "edges": [[i, j], ...]}`` in the same order. The sets are named
+``community_small``, ``ego_small``, ``enzymes`` and ``grid``; the first fifth is the test set.
 
 Drawn on the spot (see `generators`): ``synthetic-community``, ``synthetic-grid``, ``synthetic-planar``,
 ``synthetic-sbm``; a third word is the seed: ``synthetic-planar:train:7``. 200 graphs, the first 40 are the test set.
@@ -21,7 +22,7 @@ import networkx as nx
 from sciflow.errors import expected, unknown
 
 from .. import datasets as molecular
-from . import files, generators
+from . import files, generators, pickles
 
 SPLITS = ("train", "test", "all")
 FILES = ("community_small", "ego_small", "enzymes", "grid")
@@ -62,9 +63,9 @@ def graphs(name: str) -> list[nx.Graph]:
             raise expected(name, "a seed", "no seed: these graphs are given")
         file = {"enzymes": "ENZYMES"}.get(kind, kind)
         path = molecular.find(
-            (f"gdss_{file}.json.gz", f"graphs/gdss_{file}.json.gz", f"{file}.json"), _URL
+            (f"{file}.pkl", f"gdss_{file}.json.gz", f"graphs/gdss_{file}.json.gz"), _URL
         )
-        found = files.read(path).objects
+        found = pickles.read(path) if path.suffix == ".pkl" else files.read(path).objects
     else:
         seed = words[1] if len(words) > 1 else "0"
         if not seed.isdecimal():
