@@ -11,7 +11,7 @@ All are trained by the house's trainer with one recipe on the same 2,000 traject
 CPU seconds of a few steps say the budget allows, and the learning rate falls to zero over it. The U-Net is that of
 ``configs/burgers.toml`` in all four; ``wavelet`` means coefficients, ``grid`` the values themselves, ``regression`` one
 call that predicts the trajectory with no noise, by the same weights of its bands. ``fno`` is neuraloperator's
-(``pip install neuraloperator``), padded by a quarter of the box since nothing here is periodic. A run that is stopped
+(extra ``bench``), padded by a quarter of the box since nothing here is periodic. A run that is stopped
 goes on; ``results/fields-<equation>-rivals.json`` gets one row from each.
 """
 
@@ -21,7 +21,7 @@ import argparse
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ import xarray as xr
 from record import RESULTS, write
 from torch import Tensor, nn
 
+import sciflow
 from sciflow.domains.fields import Fields, simulation
 from sciflow.domains.fields.coding import GIVEN
 from sciflow.learning import EMA, Objective, Recipe, train
@@ -40,7 +41,6 @@ from sciflow.state import State
 
 KINDS = ("wavelet-diffusion", "wavelet-regression", "fno", "grid-regression", "grid-diffusion")
 COUNT, HELD, MEMBERS = 2000, 100, 8
-STEPS = 10
 NETWORK: dict[str, Any] = {"name": "unet", "width": 24, "multiples": [1, 2, 4], "merge": "sum"}
 # As in configs/burgers.toml: nearly all of the energy is in the coarse band.
 PROCESS = {
@@ -209,11 +209,16 @@ def foretold(adapter: Fields, network: nn.Module, held: xr.Dataset) -> tuple[lis
 
 def drawn(adapter: Fields, network: nn.Module, path: Path, count: int) -> tuple[list[Any], float]:
     """Samples of a diffusion model, and CPU seconds of one."""
-    model = Model(adapter, network, Sampling("ddim", "uniform", STEPS))
+    model = Model(adapter, network, sampling())
     begin = time.process_time()
-    plan = Generation.of(model, count, 0, STEPS, device="cpu", options={"given": str(path)})
+    plan = Generation.of(model, count, 0, device="cpu", options={"given": str(path)})
     made = [one for batch in plan.batches() for one in batch]
     return made, (time.process_time() - begin) / count
+
+
+def sampling() -> Sampling:
+    """How the shipped model is sampled, and every diffusion here."""
+    return sciflow.load("burgers").sampling
 
 
 def judged(rival: Rival) -> dict[str, Any]:
@@ -233,7 +238,7 @@ def judged(rival: Rival) -> dict[str, Any]:
             row[name.replace("mae", "crps")] = row[name]
     return {
         **row,
-        "parameters": sum(p.numel() for p in network.parameters()),
+        "parameters": sum(p.numel() * (1 + p.is_complex()) for p in network.parameters()),
         "minutes": rival.minutes,
         "steps": facts["steps"],
         "train_cpu_s": facts["cpu_s"],
@@ -257,7 +262,7 @@ def main() -> None:
     path = RESULTS / f"{name}.json"
     rows = json.loads(path.read_text())["results"] if path.exists() else {}
     rows[folder.name] = row
-    recipe = {**RECIPE, "network": NETWORK, "process": PROCESS, "sampling": f"ddim {STEPS}"}
+    recipe = {**RECIPE, "network": NETWORK, "process": PROCESS, "sampling": asdict(sampling())}
     operator = {"modes": MODES, "width": WIDTH, "layers": 4, "padding": PADDING}
     data = {"train": f"{arguments.equation}:{COUNT}", "test": HELD, "members": MEMBERS}
     write(name, seeds=[0], data={**data, "recipe": recipe, "fno": operator}, results=rows)
