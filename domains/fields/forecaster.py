@@ -21,6 +21,7 @@ import xarray as xr
 from torch import Tensor, nn
 
 from sciflow.errors import SciflowError, expected, unknown
+from sciflow.model import Model, Sampling
 from sciflow.state import Frame, State
 from sciflow.streams import Streams
 
@@ -340,9 +341,34 @@ def recorded(source: Any, variables: Any = None) -> Record:
     return record
 
 
+def linear_gaussian(source: Any, card: Mapping[str, Any] | None = None, **data: Any) -> Model:
+    """Fit the linear-Gaussian forecast of a record: nothing is trained, seconds suffice.
+
+    It is a model like any other, with the exact network of normal residuals: what a trained one has to beat.
+
+    Args:
+        source: The training record: its name, a file, or a `Record`.
+        card: What is known about the model.
+        data: What ``[data]`` of a configuration may have; by default leads of 1 to 5, the start alone, 80 components.
+
+    Raises:
+        SciflowError: The record or an option cannot be used.
+    """
+    plain = {"leads": [1, 2, 3, 4, 5], "history": 1, "components": 80, "kept": 80}
+    options = {"network": {"name": "gaussian"}}
+    adapter, rows = Forecaster.from_data({"train": source, **plain, **data}, options)
+    network = adapter.network().eval()
+    parameters = sum(x.numel() for x in network.state_dict().values())
+    facts = {
+        "parameters": parameters,
+        "training": {"samples": len(rows), "steps": 0, "seconds": 0.0},
+    }
+    return Model(adapter, network, Sampling("dpm++2m", "log-snr", 12), {**facts, **(card or {})})
+
+
 def is_forecast(one: Any) -> bool:
     """True for a dataset that is a forecast: it has leads."""
     return LEAD in getattr(one, "dims", ())
 
 
-__all__ = ["LEAD", "VALID", "Forecaster", "is_forecast", "recorded"]
+__all__ = ["LEAD", "VALID", "Forecaster", "is_forecast", "linear_gaussian", "recorded"]
