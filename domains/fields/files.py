@@ -232,7 +232,7 @@ def write(data: xr.Dataset, path: str | Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if suffix == ".zarr":
-            described(data).to_zarr(part, mode="w")
+            described(data).to_zarr(part, mode="w", zarr_format=2)
             if path.is_dir():
                 shutil.rmtree(path)
         else:
@@ -336,7 +336,7 @@ class Writer:
 
     def _append_zarr(self, data: xr.Dataset) -> None:
         if not self.count:
-            described(data).to_zarr(self.path, mode="w")
+            described(data).to_zarr(self.path, mode="w", zarr_format=2)
         else:
             grown = data.drop_vars([n for n in data.variables if self.along not in data[n].dims])
             grown.to_zarr(self.path, append_dim=self.along)

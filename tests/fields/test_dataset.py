@@ -157,7 +157,30 @@ def test_zarr_is_read_and_written_where_it_is_installed(tmp_path: Path) -> None:
             files.read(tmp_path / "a.zarr")
         return
     files.write(weather(), tmp_path / "a.zarr")
-    assert files.read(tmp_path / "a.zarr").sizes["latitude"] == 4
+    again = files.read(tmp_path / "a.zarr")
+    assert again.sizes["latitude"] == 4 and again.attrs["Conventions"].startswith("CF")
+    with files.Writer(tmp_path / "b.zarr") as out:  # grows batch by batch
+        for start in (0, 2):
+            data = {"u": (("sample", "x"), np.full((2, 3), start, np.float32))}
+            out.append(xr.Dataset(data, {"sample": [start, start + 1], "x": [0.0, 0.5, 1.0]}))
+    grown = files.read(tmp_path / "b.zarr")
+    assert grown["u"].values[:, 0].tolist() == [0, 0, 2, 2]
+    assert grown["sample"].values.tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_what_does_not_fit_in_memory_is_read_by_pieces(tmp_path: Path, suffix: str) -> None:
+    array = pytest.importorskip("dask.array")
+    if suffix == ".zarr":
+        pytest.importorskip("zarr")
+    path = tmp_path / f"a{suffix}"
+    files.write(weather(), path)
+    lazy = files.read(path, {"time": 2})
+    (name, *_) = lazy.data_vars
+    assert isinstance(lazy[name].data, array.Array) and lazy[name].chunks[0][0] == 2
+    loaded = files.load(lazy, [str(name)])
+    assert isinstance(loaded[name].data, np.ndarray)
+    assert np.array_equal(loaded[name], weather()[name], equal_nan=True)
 
 
 @pytest.mark.data
