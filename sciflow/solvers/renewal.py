@@ -17,6 +17,7 @@ DeFoG: discrete flow matching for graph generation, arXiv:2410.04263, section 3.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -24,6 +25,7 @@ import torch
 from torch import Tensor
 
 from ..errors import expected
+from ..paths.base import Ends
 from ..shapes import expand
 from ..state import State
 from ..streams import Streams
@@ -39,6 +41,14 @@ class Renewal(Solver):
     Args:
         rate: Rate r of renewal, >= 0: infinite renews everything at every knot, 0 is ancestral sampling.
             A label is renewed by itself, a sample of anything else as a whole.
+        draws: Number of fresh draws that the answer is a mean over, 0 for none. At the end, in `rounds` rounds at times
+            that rise evenly from `back` to `forth`, the state is drawn anew this many times around the last mean, and
+            what the network believes then is averaged. What is clear at these times stays; what single draws decided
+            at random is decided again in the mean, by the majority as the times rise. It costs draws times rounds
+            calls of the network.
+        rounds: Number of rounds.
+        back: Time of the first round.
+        forth: Time of the last.
     """
 
     order: ClassVar[float] = 1.0
@@ -46,10 +56,22 @@ class Renewal(Solver):
     needs: ClassVar[str] = "renewal"
 
     rate: float = math.inf
+    draws: int = 0
+    rounds: int = 4
+    back: float = 0.15
+    forth: float = 0.4
 
     def __post_init__(self) -> None:
         if not self.rate >= 0:
             raise expected("rate of renewal", self.rate, "a number >= 0")
+        if self.draws < 0 or self.rounds < 1:
+            raise expected(
+                "draws and rounds of renewal", (self.draws, self.rounds), "numbers >= 0 and >= 1"
+            )
+        if not 0 < self.back <= self.forth < 1:
+            raise expected(
+                "back and forth of renewal", (self.back, self.forth), "times in (0, 1) that rise"
+            )
 
     def lacks(self, component: Component) -> str:
         reason = super().lacks(component)
@@ -68,6 +90,8 @@ class Renewal(Solver):
     ) -> tuple[State, Any]:
         """Draw every component anew; the last step returns the believed data."""
         ends = predict(state, step.t)
+        if step.last and self.draws:
+            ends = self._mean(system, predict, state, ends, streams)
         fields = {}
         for name, component in system.items():
             x, end, mask = state[name], ends[name], state.mask(name)
@@ -84,6 +108,35 @@ class Renewal(Solver):
                 )
             fields[name] = self._mix(component, kept, fresh, step.s - step.t, streams)
         return state.replace(**fields), carry
+
+    def _mean(
+        self,
+        system: System,
+        predict: Predict,
+        state: State,
+        ends: Mapping[str, Ends],
+        streams: Streams,
+    ) -> Mapping[str, Ends]:
+        """Return the believed data, averaged over fresh draws at times before the end."""
+        for number in range(self.rounds):
+            t = self.back + (self.forth - self.back) * number / max(self.rounds - 1, 1)
+            then = system.at(t)
+            sums: dict[str, Tensor] = {}
+            for _ in range(self.draws):
+                fresh = {
+                    name: component.renew(
+                        ends[name],
+                        then[name],
+                        streams,
+                        state.mask(name),
+                        system.centre(name, state),
+                    )
+                    for name, component in system.items()
+                }
+                for name, end in predict(state.replace(**fresh), t).items():
+                    sums[name] = end.x1 if name not in sums else sums[name] + end.x1
+            ends = {name: Ends(total / self.draws) for name, total in sums.items()}
+        return ends
 
     def _mix(
         self, component: Component, kept: Tensor, fresh: Tensor, length: float, streams: Streams
