@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -270,10 +270,10 @@ def fit(
         raise SciflowError(f"options of the network of {name}: {error}") from None
     recipe = recipe or Recipe(steps=5000, batch_size=64)
     data = _Data(crystals, numbers, (rest / scale).float())
-    # The loop asks of an objective a network, a law of times for its header, and the loss: no more than this has.
-    objective = cast(Objective, _Regression(network))
     header = {"property": name, "options": options}
-    average = train(objective, data, recipe, folder, seed, device, header=header, on_step=on_step)
+    average = train(
+        _Regression(network), data, recipe, folder, seed, device, header=header, on_step=on_step
+    )
     network.cpu().eval()
     found = {key: value.cpu() for key, value in average.average.items()}
     network.load_state_dict({**network.state_dict(), **found})
@@ -339,11 +339,14 @@ class _Data:
         return State(fields, {"coordinates": real}, {"value": self.values[index]})
 
 
-class _Regression(nn.Module):
-    """The loss of a property: Huber's, of what the composition leaves in units of its standard deviation."""
+class _Regression(Objective):
+    """The loss of a property: Huber's, of what the composition leaves in units of its standard deviation.
+
+    The trainer asks of an objective its network, a law of times for the header, and the loss; there is no system here.
+    """
 
     def __init__(self, network: PropertyNetwork) -> None:
-        super().__init__()
+        nn.Module.__init__(self)
         self.network, self.times = network, Times()
 
     def forward(
