@@ -8,7 +8,7 @@ Rewards have any unit, so the exponent of the tilted law, p(x) exp(scale r(x)), 
 reward's own spread: `STRENGTH` divided by its standard deviation over a few samples that are made without steering.
 They are also the test of the function, before any work.
 
-Reference: see `sciflow.hooks.particles`.
+Reference: see `sciflow.hooks.particles` and `sciflow.hooks.candidates`.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ import torch
 
 from ..adapter import Adapter
 from ..errors import SciflowError, expected, unknown
-from ..hooks import Particles
+from ..hooks import Candidates, Hook, Particles
 from ..state import State
 
 RewardChoice = str | Callable[[Any], float] | Mapping[str, Any]
 """A name, a function, or a table with ``name`` (either of them) and options of `Steering`."""
+METHODS = ("particles", "candidates")
 PILOTS = 64
 """Samples made without steering, from which the scale of a reward is taken."""
 STRENGTH = 3.0
@@ -110,14 +111,16 @@ class Steering:
 
     Args:
         reward: The reward.
-        count: Particles per sample; network calls grow by this factor.
+        method: ``"particles"`` or ``"candidates"``.
+        count: Particles per sample, or draws per step; network calls grow by this factor.
         scale: Factor of the reward in the exponent; None takes it from its spread.
-        threshold: See `Particles`.
-        keep: ``"one"`` particle drawn by weight, or the ``"best"`` of each group.
+        threshold: Of particles, see `Particles`; 0 and keep ``"best"`` is the best of so many samples.
+        keep: Of particles: ``"one"`` drawn by weight, or the ``"best"`` of each group.
         low: Time from which on believed objects are judged.
     """
 
     reward: ObjectReward
+    method: str = "particles"
     count: int = 8
     scale: float | None = None
     threshold: float = 0.5
@@ -140,13 +143,17 @@ class Steering:
             if option not in allowed:
                 raise unknown(f"option of reward {name}", option, allowed)
         steering = cls(ObjectReward(name, function, adapter), **options)
+        if steering.method not in METHODS:
+            raise unknown("method of steering", steering.method, METHODS)
         if steering.keep == "all":
             raise expected("keep", "all", "'one' or 'best': one sample for each that is asked for")
         steering.hook(1.0)
         return steering
 
-    def hook(self, scale: float) -> Particles:
+    def hook(self, scale: float) -> Hook:
         """The hook, for a scale."""
+        if self.method == "candidates":
+            return Candidates(self.reward, self.count, float(scale), float(self.low))
         return Particles(
             self.reward,
             self.count,
@@ -185,6 +192,7 @@ class Steering:
         """The settings and what was met, as plain values."""
         return {
             "name": self.reward.name,
+            "method": self.method,
             "count": self.count,
             "scale": scale,
             "threshold": self.threshold,
