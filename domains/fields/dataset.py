@@ -18,7 +18,6 @@ reanalysis, Q. J. R. Meteorol. Soc. 146 (2020).
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -30,6 +29,7 @@ import xarray as xr
 from torch import Tensor
 
 from sciflow.errors import SciflowError, expected, unknown
+from sciflow.runtime import downloads
 
 from . import files
 from .metrics import latitude_weights
@@ -190,7 +190,7 @@ def record(name: str) -> Record:
     years = _YEARS.fullmatch(part)
     if part and not years and part not in source.split:
         raise unknown(f"split of {kind}", part, source.split)
-    path = find(source.files, source.url)
+    path = downloads.find(source.files, "fields", page=source.url)
     whole = from_xarray(files.read(path), tuple(source.units), source.units, path)
     if years:
         return whole.during(f"{years[1]}-01-01", f"{years[2] or years[1]}-12-31")
@@ -323,19 +323,3 @@ def forecasts(
         "longitude": record.longitude.numpy(),
     }
     return files.described(xr.Dataset(arrays, coords))
-
-
-def find(names: Sequence[str], url: str) -> Path:
-    """Return the first file of `names` in SCIFLOW_DATA or its subfolder ``fields``.
-
-    Raises:
-        SciflowError: There is none; the message says where to get it.
-    """
-    root = os.environ.get("SCIFLOW_DATA")
-    for folder in (Path(root), Path(root) / "fields") if root else ():
-        for name in names:
-            if (folder / name).is_file():
-                return folder / name
-    raise expected(
-        "SCIFLOW_DATA", root or "nothing", f"a folder with {names[0]}", f"download it from {url}"
-    )

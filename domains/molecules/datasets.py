@@ -1,6 +1,7 @@
 """The public data sets of the field, by name, with the split of GDSS: ``qm9``, ``zinc250k``.
 
-The files are not part of the package. Put them into the folder named by the environment variable SCIFLOW_DATA:
+The files are not part of the package: they are downloaded once (see `sciflow.runtime.downloads`), or taken from the
+folder named by the environment variable SCIFLOW_DATA, or its subfolder ``molecules``:
 
 * qm9 (CC0): ``qm9_smiles_props.csv.gz`` or MoleculeNet's ``qm9.csv``; held-out indices ``gdss_valid_idx_qm9.json``
   or ``valid_idx_qm9.json``;
@@ -21,14 +22,14 @@ from __future__ import annotations
 import csv
 import gzip
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from rdkit import Chem, rdBase
 
-from sciflow.errors import expected, unknown
+from sciflow.errors import unknown
+from sciflow.runtime import downloads
 
 SPLITS = ("train", "test", "all", "train-even", "train-odd")
 
@@ -99,10 +100,14 @@ def rows(name: str) -> list[dict[str, str]]:
     if split not in SPLITS:
         raise unknown(f"split of {kind}", split, SPLITS)
     source = SOURCES[kind]
-    entries = _rows(find(source.files, source.url), source.key)
+    entries = _rows(
+        downloads.find(source.files, "molecules", downloads.Remote(source.url)), source.key
+    )
     if split == "all":
         return [row for _, row in entries]
-    with open(find(source.split, source.split_url)) as file:
+    with open(
+        downloads.find(source.split, "molecules", downloads.Remote(source.split_url))
+    ) as file:
         listed = json.load(file)
     held_out = {int(k) for k in (listed["valid_idxs"] if isinstance(listed, dict) else listed)}
     parity = {"train-even": 0, "train-odd": 1}.get(split)
@@ -130,22 +135,6 @@ def table(name: str) -> tuple[list[Chem.Mol], list[dict[str, str]]]:
                 found.append(mol)
                 kept.append(row)
     return found, kept
-
-
-def find(names: tuple[str, ...], url: str) -> Path:
-    """Return the first file of `names` in SCIFLOW_DATA or its subfolder ``molecules``.
-
-    Raises:
-        SciflowError: There is none; the message says where to get it.
-    """
-    root = os.environ.get("SCIFLOW_DATA")
-    for folder in (Path(root), Path(root) / "molecules") if root else ():
-        for name in names:
-            if (folder / name).is_file():
-                return folder / name
-    raise expected(
-        "SCIFLOW_DATA", root or "nothing", f"a folder with {names[0]}", f"download it from {url}"
-    )
 
 
 def _rows(path: Path, key: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:

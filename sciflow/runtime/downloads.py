@@ -52,13 +52,14 @@ class Remote:
         return found.hexdigest() == digest
 
 
-def find(names: Sequence[str], folder: str, remote: Remote | None = None) -> Path:
+def find(names: Sequence[str], folder: str, remote: Remote | None = None, page: str = "") -> Path:
     """Return a public file.
 
     Args:
         names: Names that it may have, the best first; looked for in SCIFLOW_DATA and its subfolder `folder`.
         folder: Subfolder, of SCIFLOW_DATA and of the cache.
-        remote: Where it comes from.
+        remote: Where it comes from; None where it has to be got by hand.
+        page: Where it is to be got by hand.
 
     Raises:
         SciflowError: It is not there, and cannot or may not be downloaded.
@@ -70,7 +71,8 @@ def find(names: Sequence[str], folder: str, remote: Remote | None = None) -> Pat
                 return place / name
     wanted = f"a folder with {names[0]}"
     if remote is None:
-        raise expected(DATA, root or "nothing", wanted, "put the file there")
+        hint = f"download it from {page}" if page else "put the file there"
+        raise expected(DATA, root or "nothing", wanted, hint)
     if os.environ.get(OFFLINE, "0") not in ("", "0"):
         raise expected(
             DATA, root or "nothing", wanted, f"{OFFLINE} is set: get it from {remote.url}"

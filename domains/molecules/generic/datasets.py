@@ -1,6 +1,6 @@
 """Sets of graphs by name: ``<set>``, ``<set>:train``, ``<set>:test``.
 
-Files of GDSS, which lie in the folder named by SCIFLOW_DATA (or its subfolders ``molecules`` and
+Files of GDSS, downloaded once or taken from the folder named by SCIFLOW_DATA (or its subfolders ``molecules`` and
 ``molecules/graphs``): the authors' ``community_small.pkl``, ``ego_small.pkl``, ``ENZYMES.pkl`` and ``grid.pkl``, or
 ``gdss_<set>.json.gz``, a list of ``{"n": nodes, "edges": [[i, j], ...]}`` in the same order. The sets are named
 ``community_small``, ``ego_small``, ``enzymes`` and ``grid``; the first fifth is the test set.
@@ -20,8 +20,8 @@ from __future__ import annotations
 import networkx as nx
 
 from sciflow.errors import expected, unknown
+from sciflow.runtime import downloads
 
-from .. import datasets as molecular
 from . import files, generators, pickles
 
 SPLITS = ("train", "test", "all")
@@ -29,7 +29,7 @@ FILES = ("community_small", "ego_small", "enzymes", "grid")
 SYNTHETIC = "synthetic-"
 COUNT = 200
 """Graphs of a synthetic set."""
-_URL = "https://github.com/harryjo97/GDSS/tree/master/data"
+_URL = "https://raw.githubusercontent.com/harryjo97/GDSS/master/data"
 
 
 def is_name(text: str) -> bool:
@@ -62,9 +62,8 @@ def graphs(name: str) -> list[nx.Graph]:
         if len(words) > 1:
             raise expected(name, "a seed", "no seed: these graphs are given")
         file = {"enzymes": "ENZYMES"}.get(kind, kind)
-        path = molecular.find(
-            (f"{file}.pkl", f"gdss_{file}.json.gz", f"graphs/gdss_{file}.json.gz"), _URL
-        )
+        names_of_it = (f"{file}.pkl", f"gdss_{file}.json.gz", f"graphs/gdss_{file}.json.gz")
+        path = downloads.find(names_of_it, "molecules", downloads.Remote(f"{_URL}/{file}.pkl"))
         found = pickles.read(path) if path.suffix == ".pkl" else files.read(path).objects
     else:
         seed = words[1] if len(words) > 1 else "0"
