@@ -133,7 +133,7 @@ class Fields(Adapter):
         levels = [values]
         if "levels" in data:
             layout, levels = ladder(layout, values, int(data["levels"]))
-        adapter = cls(Coding.fit(layout, levels[0], data.get("codec")), **options)
+        adapter = cls(Coding.fit_levels(layout, levels, data.get("codec")), **options)
         states = [adapter.on(lengths(layout, v))._show(v) for v in levels]
         return adapter, TrajectoryDataset(*states)
 
@@ -181,7 +181,7 @@ class Fields(Adapter):
 
     def _show(self, values: Mapping[str, Tensor]) -> State:
         condition = self.coding.condition(values, self._sourced)
-        return State(self.coding.encode(values["fields"]), condition=condition)
+        return State(self.coding.encode(values), condition=condition)
 
     @property
     def _sourced(self) -> bool:

@@ -8,8 +8,9 @@ variable.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -18,11 +19,12 @@ from torch import Tensor
 from sciflow.errors import SciflowError, expected, unknown
 from sciflow.state import State
 
-from .layout import END, START, TIME, Layout
+from .layout import COARSE, END, START, TIME, Layout
 from .process import SOURCE
 from .wavelet import Axis, BandStatistics, Codec, Transform
 
 GIVEN = "given."
+_FIELDS = "fields"
 OPTIONS = ("wavelet", "level", "packing")
 FRAMES = (START, END)
 """What is known of all fields together, ``[B, fields, *space]``."""
@@ -36,11 +38,14 @@ class Coding:
         layout: The variables.
         codec: Codec of the fields, fitted.
         known: For each known variable its codec, or the statistics of a number.
+        decay: For the codecs ``fields`` and of the known variables, the factor of the deviation of each band from a
+            grid to the next finer one; 1 where nothing is said.
     """
 
     layout: Layout
     codec: Codec
     known: Mapping[str, Codec | BandStatistics]
+    decay: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     @classmethod
     def fit(
@@ -82,7 +87,28 @@ class Coding:
                 std = float(wide.std(correction=0)) or 1.0
                 most = float((wide - wide.mean()).abs().max()) / std
                 known[name] = BandStatistics(float(wide.mean()), std, most, len(value))
-        return cls(layout, plain.fit(values["fields"]), known)
+        return cls(layout, plain.fit(_missed(layout, values)), known)
+
+    @classmethod
+    def fit_levels(
+        cls,
+        layout: Layout,
+        levels: Sequence[Mapping[str, Tensor]],
+        options: Mapping[str, Any] | None = None,
+    ) -> Coding:
+        """Fit the codecs to data on several grids, the finest first; the two finest tell the decay."""
+        fine = cls.fit(layout, levels[0], options)
+        if len(levels) < 2:
+            return fine
+        grid = dict(zip((TIME, *layout.space), levels[1]["fields"].shape[2:], strict=True))
+        coarse = cls.fit(layout.on(grid), levels[1], options)
+        decay = {}
+        for name, codec in fine._codecs().items():
+            pairs = zip(
+                codec.statistics or (), coarse._codecs()[name].statistics or (), strict=True
+            )
+            decay[name] = tuple(one.std / two.std for one, two in pairs)
+        return replace(fine, decay=decay)
 
     # -- sizes ---------------------------------------------------------------------------------------------------
 
@@ -121,23 +147,38 @@ class Coding:
         return found
 
     def on(self, lengths: Mapping[str, int]) -> Coding:
-        """The coding of another grid of the same box, with the same statistics (see `Codec.on`).
+        """The coding of another grid of the same box; statistics change by the `decay`, if at all (see `Codec.on`).
 
         Args:
             lengths: Frames and cells by the names of the axes; others stay.
         """
-        known: dict[str, Codec | BandStatistics] = {}
-        for name, codec in self.known.items():
-            on = self.layout.axes(name)
-            own = {axis: size for axis, size in lengths.items() if axis in on}
-            known[name] = codec.on(own) if isinstance(codec, Codec) else codec
-        return Coding(self.layout.on(lengths), self.codec.on(lengths), known)
+        here = dict(zip((TIME, *self.layout.space), self.layout.grid, strict=True))
+        steps = [math.log2(size / here[axis]) for axis, size in lengths.items()]
+        octaves = sum(steps) / max(1, len(steps))
+        found: dict[str, Codec] = {}
+        for name, codec in self._codecs().items():
+            on = (TIME, *self.layout.space) if name == _FIELDS else self.layout.axes(name)
+            other = codec.on({axis: size for axis, size in lengths.items() if axis in on})
+            if name in self.decay and other.statistics is not None:
+                scaled = (
+                    replace(s, mean=s.mean * d**octaves, std=s.std * d**octaves)
+                    for s, d in zip(other.statistics, self.decay[name], strict=True)
+                )
+                other = replace(other, statistics=tuple(scaled))
+            found[name] = other
+        known = {name: found.get(name, codec) for name, codec in self.known.items()}
+        return replace(self, layout=self.layout.on(lengths), codec=found[_FIELDS], known=known)
 
     # -- coding --------------------------------------------------------------------------------------------------
 
-    def encode(self, fields: Tensor) -> dict[str, Tensor]:
-        """Return components of all that is generated, ``[B, made, frames, *space]``."""
-        return self.codec.encode(fields)
+    def encode(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return components of all that is generated.
+
+        Args:
+            values: What `Layout.read` returns: ``fields`` ``[B, made, frames, *space]``, and the coarse trajectory for
+                super-resolution, which generates what that misses.
+        """
+        return self.codec.encode(_missed(self.layout, values))
 
     def condition(self, known: Mapping[str, Tensor], source: bool = False) -> dict[str, Tensor]:
         """Return the condition of what is known.
@@ -160,6 +201,7 @@ class Coding:
         if source:
             start = known[START].unsqueeze(2)
             lasting = start.expand(-1, -1, self.layout.frames, *start.shape[3:])
+            lasting = _missed(self.layout, {**known, _FIELDS: lasting})
             still = lasting[:, :1] * 0  # of what drives the fields nothing is known
             coded = self.codec.encode(torch.cat((lasting, *[still] * len(self.layout.driven)), 1))
             found |= {SOURCE + key: value for key, value in coded.items()}
@@ -180,6 +222,8 @@ class Coding:
             else:
                 value = codec.decode(coded)
                 found[name] = value if name in FRAMES else value[:, 0]
+        if self.layout.refines:
+            found[_FIELDS] = found[_FIELDS] + _coarse(self.layout, found)
         return found
 
     # -- configuration -------------------------------------------------------------------------------------------
@@ -190,7 +234,10 @@ class Coding:
             name: asdict(c) if isinstance(c, BandStatistics) else c.config()
             for name, c in self.known.items()
         }
-        return {"layout": self.layout.config(), "codec": self.codec.config(), "known": known}
+        found = {"layout": self.layout.config(), "codec": self.codec.config(), "known": known}
+        return found | (
+            {"decay": {n: list(d) for n, d in self.decay.items()}} if self.decay else {}
+        )
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Coding:
@@ -206,13 +253,19 @@ class Coding:
                 name: Codec.from_config(c) if "axes" in c else BandStatistics(**c)
                 for name, c in ((name, coded[name]) for name in layout.known)
             }
-            return cls(layout, Codec.from_config(config["codec"]), known)
+            decay = {n: tuple(d) for n, d in config.get("decay", {}).items()}
+            return cls(layout, Codec.from_config(config["codec"]), known, decay)
         except (KeyError, TypeError) as error:
             raise SciflowError(
                 f"coding of fields: got a configuration that lacks or misnames {error}, expected layout, codec, known"
             ) from error
 
     # -- inside --------------------------------------------------------------------------------------------------
+
+    def _codecs(self) -> dict[str, Codec]:
+        """All codecs by name."""
+        known = {n: c for n, c in self.known.items() if isinstance(c, Codec)}
+        return {_FIELDS: self.codec, **known}
 
     def _places(self, key: str) -> dict[str, tuple[int, int]]:
         found, start = {}, 0
@@ -238,6 +291,17 @@ class Coding:
         for k in reversed(self._lacking(name)):
             part = part.select(k, 0)
         return part
+
+
+def _coarse(layout: Layout, values: Mapping[str, Tensor]) -> Tensor:
+    """The interpolated coarse trajectory, ``[B, fields, frames, *space]``."""
+    return torch.stack([values[name + COARSE] for name in layout.fields], 1)
+
+
+def _missed(layout: Layout, values: Mapping[str, Tensor]) -> Tensor:
+    """What goes through the codec: the fields, or what the coarse trajectory misses of them."""
+    fields = values[_FIELDS]
+    return fields - _coarse(layout, values) if layout.refines else fields
 
 
 __all__ = ["GIVEN", "Coding"]

@@ -32,6 +32,8 @@ from .trajectories import SAMPLE, equation_of
 TIME = "time"
 START = "start"
 END = "end"
+COARSE = "_coarse"
+"""Ending of the name of a field's next coarser trajectory, interpolated: what is given to super-resolution."""
 _MARKS = {START: "0", END: "T"}
 _SOLVER = "_solver"
 
@@ -156,6 +158,11 @@ class Layout:
     def made(self) -> tuple[str, ...]:
         """Names of all that is generated: the fields, then what drives them."""
         return (*self.fields, *self.driven)
+
+    @property
+    def refines(self) -> bool:
+        """Whether the next coarser trajectory of every field is given."""
+        return all(name + COARSE in self.given for name in self.fields)
 
     @property
     def known(self) -> tuple[str, ...]:
@@ -284,10 +291,8 @@ class Layout:
 
     def asked(self, values: Mapping[str, Tensor]) -> xr.Dataset:
         """Return start and given variables as a dataset along ``sample``, as `read` takes it."""
-        arrays = {
-            f"{n}0": ((SAMPLE, *self.space), values[START][:, k])
-            for k, n in enumerate(self.fields)
-        }
+        starts = zip(self.fields, values[START].unbind(1), strict=True)
+        arrays = {f"{n}0": ((SAMPLE, *self.space), start) for n, start in starts}
         for name, dims in self.given.items():
             value = values[name]
             if TIME in dims:
@@ -441,4 +446,4 @@ def _coordinate(data: xr.Dataset, dim: str) -> tuple[float, ...]:
     return tuple(map(float, values))
 
 
-__all__ = ["END", "START", "TIME", "Layout"]
+__all__ = ["COARSE", "END", "START", "TIME", "Layout"]

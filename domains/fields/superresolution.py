@@ -1,17 +1,18 @@
 r"""Super-resolution: from a trajectory on a coarse grid to the next finer one, twice as many frames and cells.
 
 A model of super-resolution generates the trajectory of a level like any other model of fields; beside the start and the
-force on its own grid it is given the next coarser trajectory u_c, interpolated linearly to this grid (`upsampled`): the
-variable ``u_coarse``. Its bands are those of u_c plus what is missing,
+force on its own grid it is given the next coarser trajectory, interpolated linearly to this grid (P, `upsampled`): the
+variable ``u_coarse``. What it generates are the bands of what the interpolation misses,
 
-.. math:: p(W_l \mid P u_{l-1}, a_l), \qquad u_l = W^{-1} W_l,
+.. math:: u_l = P u_{l-1} + W^{-1} w_l, \qquad w_l \sim p(\,\cdot \mid P u_{l-1}, a_l),
 
 with one network for all levels, since every one sees twice the frequencies of the one before. It is trained on the
 levels that the data hold (`ladder`: means over pairs of cells, every second frame) and applied as often as wanted, also
-beyond them (`refine`).
+beyond them (`refine`). From a level to the next the deviation of each band falls by a factor; the one between the two
+finest levels of the data is taken for all (`Coding.decay`), so that the network meets unit deviations everywhere.
 
-Reference: WDNO (Hu et al., ICLR 2025), section 3.3 (multi-resolution training; there u_c is repeated, not interpolated,
-and one canvas holds all levels).
+Reference: WDNO (Hu et al., ICLR 2025), section 3.3 (multi-resolution training; there the coarse coefficients are
+repeated, the fine ones generated whole, and divided by the same numbers on all levels).
 """
 
 from __future__ import annotations
@@ -27,14 +28,11 @@ from torch import Tensor
 
 from sciflow.errors import expected
 
-from .layout import START, TIME, Layout
+from .layout import COARSE, START, TIME, Layout
 from .trajectories import SAMPLE
 
 if TYPE_CHECKING:
     from sciflow.model import Model
-
-COARSE = "_coarse"
-"""Ending of the name of the interpolated coarse trajectory of a field."""
 
 
 def halved(layout: Layout, values: Mapping[str, Tensor]) -> dict[str, Tensor]:

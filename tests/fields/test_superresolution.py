@@ -70,6 +70,14 @@ def test_a_model_refines_beyond_the_grids_of_its_data(data) -> None:
     assert len(training) == 12
     even, odd = training.batch(torch.tensor([0, 3])), training.batch(torch.tensor([1, 2]))
     assert even["bands"].shape[2:] == (16, 32) and odd["bands"].shape[2:] == (8, 16)
+    # Deviations are those of each level's own data; what is beyond follows the same decay.
+    for batch in (even, odd):
+        assert 0.3 < batch["bands"].std() < 3
+    finer = adapter.on({"time": 64, "x": 128}).coding.codec.statistics
+    ratio = [a.std / b.std for a, b in zip(finer, adapter.coding.codec.statistics, strict=True)]
+    assert ratio == pytest.approx(adapter.coding.decay["fields"]) and max(ratio) < 1
+    again = Fields.from_config(adapter.config())
+    assert again.config() == adapter.config()
     torch.manual_seed(0)
     model = Model(adapter, adapter.network().eval())
     law = Burgers()
@@ -83,6 +91,9 @@ def test_a_model_refines_beyond_the_grids_of_its_data(data) -> None:
     start = torch.from_numpy(truth["u"].values[:, 0])
     for k, one in enumerate(made):  # the start and the force are those that were given
         assert torch.allclose(torch.from_numpy(one["u"].values[0]), start[k % 2], atol=1e-4)
+    # An untrained network predicts nothing: what is left is near the interpolation, in units of what it misses.
+    real = torch.from_numpy(truth["u"].values)
+    assert (torch.from_numpy(made[0]["u"].values) - real[0]).square().mean() < 0.1
     half = coarse.isel(time=slice(None, None, 2)).coarsen(x=2, interval=2).mean()
     twice = superresolution.refine(model, half, None, 2, 1, **settings)
     assert twice[0]["u"].shape == (65, 128)
