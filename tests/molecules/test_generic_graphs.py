@@ -101,6 +101,22 @@ def test_degrees_stand_in_for_kinds() -> None:
         encode(bare()).with_degrees(2)
 
 
+def test_roles_are_degrees_and_triangles() -> None:
+    graphs = [nx.Graph([(0, 1), (1, 2), (2, 0), (2, 3)]), nx.path_graph(3)]
+    found = encode(graphs).with_roles()
+    pairs = [[found.roles.values[k] for k in row] for row in found.nodes]
+    assert pairs[0] == [(2, 1), (2, 1), (3, 1), (1, 0)] and pairs[1][:3] == [
+        (1, 0),
+        (2, 0),
+        (1, 0),
+    ]
+    check(Graphs.from_graphs(found, "marginal", TRANSFORMER), graphs, same)
+    with pytest.raises(SciflowError, match="role of a node"):
+        found.with_roles(Labels(found.roles.keys, found.roles.values[:2]))
+    with pytest.raises(SciflowError, match="'labels', for they have charge, kind"):
+        encode(kinds()).with_roles()
+
+
 def test_encoded_graphs_come_back_from_a_file(tmp_path: Path) -> None:
     found = encode(kinds())
     found.save(tmp_path / "graphs.safetensors")

@@ -27,7 +27,7 @@ from .files import SUFFIXES
 from .labels import Labels
 
 NETWORKS = ("graph-transformer", "gdss")
-FEATURES = ("labels", "degree")
+FEATURES = ("labels", "degree", "roles")
 _DATA = ("train", "max_nodes", "node_attributes", "edge_attributes", "features")
 
 
@@ -43,6 +43,7 @@ class Graphs(Adapter):
         process: Path of nodes and edges (see `Process.of`), or the name of a preset.
         network: ``{"name": one of NETWORKS, ...options}``, or the name of a preset.
         degrees: Number of degrees 0, 1, ... that a node shows in place of its kind, as GDSS's do; None shows kinds.
+        roles: Degrees and triangles that a node shows in place of its kind; None shows kinds.
     """
 
     name: ClassVar[str] = "graphs"
@@ -58,10 +59,11 @@ class Graphs(Adapter):
         process: str | Mapping[str, Any] = "marginal",
         network: Mapping[str, Any] | None = None,
         degrees: int | None = None,
+        roles: Labels | None = None,
     ) -> None:
         self.node_labels, self.edge_labels = node_labels, edge_labels
         self.size_counts = dict(sorted((int(n), int(c)) for n, c in size_counts.items()))
-        self.degrees = degrees
+        self.degrees, self.roles = degrees, roles
         self.network_options = _network(network)
         self.network_name = self.network_options.pop("name", "graph-transformer")
         if self.network_name not in NETWORKS:
@@ -69,7 +71,7 @@ class Graphs(Adapter):
         if not self.size_counts or min(self.size_counts) < 1:
             raise expected("size_counts", self.size_counts, "at least one size of at least 1 node")
         for what, found, wanted in (
-            ("node_frequencies", node_frequencies, degrees or len(node_labels)),
+            ("node_frequencies", node_frequencies, degrees or len(roles or node_labels)),
             ("edge_frequencies", edge_frequencies, 1 + len(edge_labels)),
         ):
             if len(found) != wanted:
@@ -86,7 +88,11 @@ class Graphs(Adapter):
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Graphs:
         """Make the adapter that `config` described."""
-        kinds = {name: Labels.from_config(config[name]) for name in ("node_labels", "edge_labels")}
+        kinds = {
+            name: Labels.from_config(config[name])
+            for name in ("node_labels", "edge_labels", "roles")
+            if config.get(name) is not None
+        }
         return cls(**{**config, **kinds})
 
     def config(self) -> dict[str, Any]:
@@ -100,6 +106,7 @@ class Graphs(Adapter):
             "process": self.process.config(),
             "network": {"name": self.network_name, **self.network_options},
             "degrees": self.degrees,
+            "roles": self.roles.config() if self.roles else None,
         }
 
     @classmethod
@@ -119,6 +126,7 @@ class Graphs(Adapter):
             process,
             {"name": network} if isinstance(network, str) else network,
             graphs.degrees,
+            graphs.roles,
         )
 
     @classmethod
@@ -130,8 +138,9 @@ class Graphs(Adapter):
         Args:
             data: ``train``: a file of graphs, an encoded ``.safetensors`` file, or the name of a set; ``max_nodes``
                 leaves larger graphs out; ``node_attributes`` and ``edge_attributes`` name those to learn (default:
-                all); ``features``: ``"labels"`` shows the kinds of nodes, ``"degree"`` their degrees (default:
-                kinds where there are any or the network is a transformer, else degrees).
+                all); ``features``: nodes show their kinds (``"labels"``), their degrees (``"degree"``) or degrees and
+                triangles (``"roles"``); default: kinds where there are any or the network is a transformer, else
+                degrees.
             options: ``process`` and ``network``.
         """
         for name in data:
@@ -148,12 +157,15 @@ class Graphs(Adapter):
             data.get("node_attributes"),
             data.get("edge_attributes"),
         )
-        bare = len(graphs.node_labels) == 1 and graphs.degrees is None
+        shown = graphs.degrees is not None or graphs.roles is not None  # by an encoded file
+        bare = len(graphs.node_labels) == 1 and not shown
         gdss = _network(options.get("network")).get("name") == "gdss"
         features = data.get("features", "degree" if bare and gdss else "labels")
         if features not in FEATURES:
             raise unknown("data.features", str(features), FEATURES)
-        if features == "degree" and graphs.degrees is None:
+        if features == "roles" and not shown:
+            graphs = graphs.with_roles()
+        if features == "degree" and not shown:
             preset = _preset(options.get("network"))
             graphs = graphs.with_degrees(preset.degrees if preset else None)
         adapter = cls.from_graphs(graphs, **options)
@@ -197,12 +209,14 @@ class Graphs(Adapter):
         found = encode(objects, self.node_labels, self.edge_labels)
         if self.degrees is not None:
             found = found.with_degrees(self.degrees)
+        if self.roles is not None:
+            found = found.with_roles(self.roles)
         return LabelledGraphs(found, self.process).batch(torch.arange(len(found)))
 
     def decode(self, state: State) -> list[nx.Graph]:
         """Decode a clean state to graphs; nothing is repaired."""
         nodes, edges, sizes = (x.cpu().numpy() for x in self.process.read(state))
-        if self.degrees is not None:
+        if self.degrees is not None or self.roles is not None:
             nodes = nodes * 0  # the edges say what a degree is
         return [
             decode(labels, kinds, int(size), self.node_labels, self.edge_labels)

@@ -3,7 +3,9 @@
 A graph with n nodes is n node labels and one edge label for each of its n (n - 1) / 2 unordered pairs, in the order of
 `sciflow.spaces.pair_index`; 0 is no edge. Graphs come and go as undirected `networkx.Graph`.
 
-In place of kinds a node may show its degree (`EncodedGraphs.with_degrees`), the node feature of GDSS on generic graphs.
+In place of kinds a node may show its degree (`EncodedGraphs.with_degrees`), the node feature of GDSS on generic graphs,
+or its role (`EncodedGraphs.with_roles`): its degree and the number of triangles that it is in. Edges and such labels
+are then drawn together, and what a node is to be is known before all of its edges are.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ class EncodedGraphs:
         node_labels: Kinds of nodes.
         edge_labels: Kinds of edges; kind k has label k + 1.
         degrees: Number of degrees 0, 1, ... that the node labels stand for; None where they are kinds.
+        roles: Degrees and triangles that the node labels stand for; None where they are kinds.
     """
 
     nodes: np.ndarray
@@ -46,6 +49,7 @@ class EncodedGraphs:
     node_labels: Labels
     edge_labels: Labels
     degrees: int | None = None
+    roles: Labels | None = None
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -53,7 +57,7 @@ class EncodedGraphs:
     @property
     def node_classes(self) -> int:
         """Number of node labels K."""
-        return self.degrees or len(self.node_labels)
+        return self.degrees or len(self.roles or self.node_labels)
 
     def size_counts(self) -> dict[int, int]:
         """Number of graphs of each size, by size."""
@@ -80,23 +84,55 @@ class EncodedGraphs:
         Raises:
             SciflowError: A node has more neighbours than that.
         """
-        count, width = self.nodes.shape
-        i, j = np.tril_indices(width, -1)
-        degree = np.zeros((count, width), np.int16)
-        for row, edges in zip(degree, self.edges, strict=True):
-            there = edges > 0
-            row += np.bincount(np.concatenate([i[there], j[there]]), minlength=width).astype(
-                np.int16
-            )
+        degree = self._structure()[0]
         most = int(degree.max(initial=0))
         if classes is not None and most >= classes:
             raise expected("degree", most, f"at most {classes - 1} neighbours of a node")
-        return replace(self, nodes=degree, degrees=classes or most + 1)
+        return replace(self, nodes=degree.astype(np.int16), degrees=classes or most + 1)
+
+    def with_roles(self, roles: Labels | None = None) -> EncodedGraphs:
+        """Return the graphs with the degree and the triangles of each node as its label.
+
+        Args:
+            roles: The pairs to tell apart; None takes those of the data.
+
+        Raises:
+            SciflowError: A node has another role, or there are too many.
+        """
+        degree, triangles = self._structure()
+        real = np.arange(degree.shape[1]) < self.sizes[:, None]
+        found = [
+            {"degree": int(d), "triangles": int(t)}
+            for d, t in zip(degree[real], triangles[real], strict=True)
+        ]
+        roles = roles or Labels.of("node", found)
+        nodes = np.zeros_like(self.nodes)
+        nodes[real] = [_known(roles, role, "role of a node") for role in found]
+        return replace(self, nodes=nodes, roles=roles)
+
+    def _structure(self) -> tuple[np.ndarray, np.ndarray]:
+        """Degree and number of triangles of each node, both ``[M, N]``."""
+        if len(self.node_labels) > 1:
+            kinds = ", ".join(self.node_labels.keys)
+            raise expected(
+                "features of nodes", "their structure", f"'labels', for they have {kinds}"
+            )
+        count, width = self.nodes.shape
+        i, j = np.tril_indices(width, -1)
+        found = np.zeros((2, count, width), np.int64)
+        matrix = np.zeros((width, width), np.float32)
+        for k, edges in enumerate(self.edges):
+            matrix[i, j] = matrix[j, i] = edges > 0
+            found[0, k] = matrix.sum(1)
+            found[1, k] = np.rint(((matrix @ matrix) * matrix).sum(1) / 2)
+        return found[0], found[1]
 
     def save(self, path: str | Path) -> None:
         """Write the graphs to a ``.safetensors`` file."""
         kinds = {"nodes": self.node_labels.config(), "edges": self.edge_labels.config()}
-        metadata = {"format": FORMAT, "labels": json.dumps({**kinds, "degrees": self.degrees})}
+        roles = self.roles.config() if self.roles else None
+        shown = {**kinds, "degrees": self.degrees, "roles": roles}
+        metadata = {"format": FORMAT, "labels": json.dumps(shown)}
         arrays = {"nodes": self.nodes, "edges": self.edges, "sizes": self.sizes}
         partial = Path(f"{path}.partial")
         save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, partial, metadata)
@@ -121,7 +157,9 @@ class EncodedGraphs:
             raise expected(str(path), metadata.get("format"), FORMAT, "encode the data again")
         found = json.loads(metadata["labels"])
         kinds = (Labels.from_config(found[part]) for part in ("nodes", "edges"))
-        return cls(arrays["nodes"], arrays["edges"], arrays["sizes"], *kinds, found["degrees"])
+        roles = Labels.from_config(found["roles"]) if found["roles"] else None
+        parts = arrays["nodes"], arrays["edges"], arrays["sizes"]
+        return cls(*parts, *kinds, found["degrees"], roles)
 
 
 def _shares(labels: np.ndarray, classes: int) -> tuple[float, ...]:
