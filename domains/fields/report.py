@@ -33,6 +33,7 @@ _LABELS = {
     "ensemble_rmse": ("RMSE of the ensemble mean", "lower"),
     "crps": ("fair CRPS", "lower"),
     "spread_skill": ("spread-skill ratio (1 is right)", ""),
+    "miss": ("distance to the target", "lower"),
     "mean": ("mean", ""),
     "deviation": ("standard deviation", ""),
 }
@@ -170,7 +171,28 @@ def evaluate(
             figures |= {kind + of: figure for kind, figure in found.items()}
             for k, row in enumerate(rows):
                 table[k] |= {kind + of: value for kind, value in row.items()}
+    if (missed := _missed(layout, objects)) is not None:
+        figures["miss"] = missed
     return Metrics(table, figures, scales, len(reference or ()), unreadable)
+
+
+def _missed(layout: Layout, objects: Sequence[xr.Dataset]) -> Figure | None:
+    """J of generated forces, tried on the solver; None where the samples are no controls."""
+    from . import control
+    from .physics import Burgers
+
+    law = layout.law()
+    if not isinstance(law, Burgers) or any("uT" not in one or "f" not in one for one in objects):
+        return None
+
+    def stacked(name: str) -> Tensor:
+        return torch.stack([torch.from_numpy(np.asarray(one[name])).float() for one in objects])
+
+    task = control.Task(stacked("u")[:, 0], stacked("uT"))
+    found = control.judge(law, task, stacked("f")).objective
+    idle = control.uncontrolled(law, task).objective
+    note = "of the force on the solver; beside it: no force"
+    return Figure(float(found.mean()), len(found), float(idle.mean()), note)
 
 
 def _errors(

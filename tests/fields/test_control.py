@@ -117,3 +117,10 @@ def test_the_verb_writes_what_the_solver_made_of_the_forces(
     final = (made["u"].isel(time=-1) - made["uT"]) ** 2
     assert abs(final.mean("x").values - made["J"].values).max() < 1e-5
     assert "re-simulated" in capsys.readouterr().out
+    # Evaluation tries forces on the solver, too, whatever trajectory stands beside them.
+    lied = [
+        made.isel(sample=k).assign(u=made["u"].isel(sample=k) * (made.time < 0.1))
+        for k in range(4)
+    ]
+    figure = Fields.metrics(lied).figures["miss"]
+    assert abs(figure.value - float(made["J"].mean())) < 1e-3 and figure.reference > 0
