@@ -175,9 +175,15 @@ def crystals() -> str:
 
 
 def weather() -> str:
-    """Forecasts by the baselines: CRPS of persistence (its mean error), climatology, the linear-Gaussian law."""
+    """Forecasts: CRPS of persistence (its mean error), climatology, the linear-Gaussian law, and of the models."""
+    found = {}
+    for name, data in (("eraint", "eraint"), ("era5_t2m", "era5_t2m")):
+        if (RESULTS / f"weather-{name}.json").exists():
+            for row in read(f"weather-{name}")["results"]:
+                found[data, row["variable"], row["lead_hours"]] = row
     rows = []
     for row in read("fields_weather")["results"]:
+        own = found.get((row["data"], row["variable"], row["lead_hours"]))
         rows.append(
             [
                 f"{row['data']} {row['variable']} ({row['units']})",
@@ -185,9 +191,23 @@ def weather() -> str:
                 f"{row['persistence']['mae']:.3g}",
                 f"{row['climatology']['fair_crps']:.3g}",
                 f"{row['linear_gaussian']['crps']:.3g}",
+                *(_forecast(own) if own else ["–"] * 4),
             ]
         )
-    return lines(["field", "lead", "persistence", "climatology", "linear-Gaussian"], rows)
+    head = ["field", "lead", "persistence", "climatology", "linear-Gaussian", "sciflow"]
+    return lines(
+        [*head, "ratio to linear-Gaussian (5-95 %)", "its linear part", "spread-skill"], rows
+    )
+
+
+def _forecast(row: dict[str, Any]) -> list[str]:
+    low, high = row["ratio_5_95"]
+    return [
+        f"{row['model']['fair_crps']:.3g}",
+        f"{row['ratio_to_linear_gaussian']:.3f} ({low:.3f}-{high:.3f})",
+        f"{row['base']['crps']:.3g}",
+        f"{row['model']['spread_skill']:.2f}",
+    ]
 
 
 def burgers() -> str:
@@ -243,6 +263,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "molecules_calls": lambda: of_molecules().model_calls(),
     "gdss_calls": lambda: of_molecules().gdss_calls(),
     "graphs": lambda: of_molecules("tables_graphs").table(),
+    "properties": lambda: of_molecules("tables_wishes").properties(),
+    "scaffolds": lambda: of_molecules("tables_wishes").scaffolds(),
+    "rewards": lambda: of_molecules("tables_wishes").rewards(),
     "core": core,
     "crystals": crystals,
     "weather": weather,
