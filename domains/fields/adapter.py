@@ -305,10 +305,11 @@ class Fields(Adapter):
 
     @classmethod
     def commands(cls) -> dict[str, Callable[..., Any]]:
-        """The verbs ``simulate``, ``control`` and ``refine``."""
-        from .commands import control, refine, simulate
+        """The verbs ``simulate``, ``control``, ``refine`` and ``rollout``."""
+        from .commands import control, refine, rollout, simulate
 
-        return {"simulate": simulate, "control": control, "refine": refine}
+        verbs = (simulate, control, refine, rollout)
+        return {verb.__name__: verb for verb in verbs}
 
 
 class TrajectoryDataset:

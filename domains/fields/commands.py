@@ -1,4 +1,7 @@
-"""Verbs that fields bring to the command line: ``simulate`` an equation, ``control`` one, ``refine`` trajectories."""
+"""Verbs that fields bring to the command line.
+
+``simulate`` an equation, ``control`` one, ``refine`` trajectories, ``rollout`` a model over many blocks.
+"""
 
 from __future__ import annotations
 
@@ -102,6 +105,26 @@ def control(
     print(f"{len(made.objective)} answers: {output}")
 
 
+def rollout(
+    given: Given,
+    output: Output,
+    model: Annotated[str, typer.Option("--model", "-m", help="A model of fields, or its folder.")],
+    blocks: Annotated[int, typer.Option(help="How many times the model goes on.")] = 2,
+    number: Annotated[int, typer.Option("--number", "-n", help="Samples of each start.")] = 1,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same samples.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
+) -> None:
+    """Carry a model further than it was trained for: each block begins where the last one ended."""
+    from .adapter import Writer
+    from .rollout import rollout as rolled
+
+    refuse(output)
+    made = rolled(load(model), files.read(given), blocks, number, seed, device=device)
+    with Writer(output) as out:
+        out.append(made)
+    print(f"{len(made)} trajectories of {blocks} blocks: {output}")
+
+
 def refine(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Trajectories on a coarse grid.")],
     output: Output,
@@ -130,4 +153,4 @@ def refine(
     print(f"{len(made)} trajectories of {grid}: {output}")
 
 
-__all__ = ["control", "refine", "simulate"]
+__all__ = ["control", "refine", "rollout", "simulate"]

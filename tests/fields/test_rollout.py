@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import xarray as xr
 
-from sciflow.domains.fields import Fields
+from sciflow.domains.fields import Fields, commands
 from sciflow.domains.fields.physics import Burgers, KuramotoSivashinsky
 from sciflow.domains.fields.rollout import ensemble, rollout, thinned
 from sciflow.domains.fields.trajectories import to_xarray
 from sciflow.errors import SciflowError
-from sciflow.model import Model
+from sciflow.model import Model, Sampling
 
 KS = KuramotoSivashinsky(points=16, frames=4, horizon=4.0, length=22.0, resolution=32)
 FORCED = Burgers(8, 4, 2.0, resolution=16, viscosity=0.1)
@@ -65,6 +67,18 @@ def test_what_is_given_by_intervals_follows_the_blocks() -> None:
         assert np.allclose(one["interval"], given["interval"])
     repeated = rollout(model, data.isel(sample=[0]), 2, **SETTINGS)
     assert np.allclose(repeated[0]["f"][:4], repeated[0]["f"][4:], atol=1e-5)
+
+
+def test_the_verb_writes_trajectories_of_many_blocks(tmp_path: Path) -> None:
+    model, data = model_of(KS)
+    model = replace(model, sampling=Sampling("ddim", "uniform", 2))
+    folder = model.save(tmp_path / "model")
+    data.isel(sample=[0, 1]).to_netcdf(tmp_path / "starts.nc")
+    commands.rollout(tmp_path / "starts.nc", tmp_path / "long.nc", str(folder), 3, device="cpu")
+    made = xr.load_dataset(tmp_path / "long.nc")
+    assert made["u"].shape == (2, 13, 16)
+    again = rollout(model, data.isel(sample=[0, 1]), 3, device="cpu")
+    assert np.allclose(made["u"][1], again[1]["u"], atol=1e-5)
 
 
 def test_ensembles_of_models_and_of_thinned_ones() -> None:
