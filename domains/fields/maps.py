@@ -63,7 +63,7 @@ def draw(objects: Sequence[xr.Dataset], path: str | Path) -> None:
     _maps(above, axes, found, rows, chosen, shape, f"{found.variables[0]} ({units[0]})")
     charts = below.subplots(1, len(found.variables), squeeze=False)[0]
     for v, ax in enumerate(charts):
-        _fan(ax, found, members[:, :, v], f"{found.variables[v]} ({units[v]})")
+        _fan(ax, found, members[:, :, v], f"{found.variables[v]} ({units[v]})", v == 0)
     above.suptitle(f"from {_start(objects[0])} UTC", fontsize=9, color=_INK, x=0.01, ha="left")
     figure.savefig(path, dpi=160, metadata={"Date": None} if path.suffix == ".svg" else None)
 
@@ -108,16 +108,17 @@ def _maps(
                 ax.set_title(_lead(found.leads[k]), fontsize=8, color=_INK, loc="left", pad=3)
         row[0].set_ylabel(title, fontsize=8, color=_INK)
     for spread, image in images.items():
-        which = [
-            ax for row, (_, _, s) in zip(axes, rows, strict=True) if s == spread for ax in row
-        ]
+        # The bar of the fields stands beside the members, for the mean above as well: two bars must not overlap.
+        kinds = [s for _, _, s in rows]
+        mine = [k for k, s in enumerate(kinds) if s == spread and not (any(kinds) and k == 0)]
+        which = [ax for k in mine for ax in axes[k]]
         bar = figure.colorbar(image, ax=which, aspect=12 if spread else 30, pad=0.015)
         bar.set_label(f"spread of {label}" if spread else label, fontsize=7, color=_INK)
         bar.ax.tick_params(labelsize=6, colors=_QUIET, length=2)
         bar.outline.set_visible(False)
 
 
-def _fan(ax: Any, found: Ensembles, members: np.ndarray, label: str) -> None:
+def _fan(ax: Any, found: Ensembles, members: np.ndarray, label: str, legend: bool) -> None:
     """Quantiles of the members at the middle of the box against the lead."""
     y, x = len(found.latitude) // 2, len(found.longitude) // 2
     lines = members[:, :, y, x]
@@ -133,7 +134,8 @@ def _fan(ax: Any, found: Ensembles, members: np.ndarray, label: str) -> None:
                 t[now:], *edge, color=colour, linewidth=0, label=f"{round(100 * (high - low))} %"
             )
         ax.plot(t[now:], np.median(lines[:, now:], 0), color=_INK, linewidth=1.0, label="median")
-        ax.legend(fontsize=6, frameon=False, loc="upper left", ncols=2, labelcolor=_QUIET)
+        if legend:
+            ax.legend(fontsize=6, frameon=False, loc="lower left", labelcolor=_QUIET)
     else:
         ax.plot(t[now:], lines[0, now:], color=_INK, linewidth=1.0)
     ax.plot(

@@ -12,7 +12,7 @@ import xarray as xr
 from sciflow.adapter import check
 from sciflow.domains.fields import Fields, dataset, verification
 from sciflow.domains.fields.forecast import ForecastCoding
-from sciflow.domains.fields.forecaster import Forecaster
+from sciflow.domains.fields.forecaster import Forecaster, linear_gaussian
 from sciflow.domains.fields.maps import draw
 from sciflow.errors import SciflowError
 from sciflow.model import Model, Sampling, load
@@ -120,6 +120,33 @@ def test_an_untrained_network_is_the_linear_forecast_with_an_honest_spread(
         assert score.value < 0.8 * score.reference and score.over == count
     again = generate(model, n=3, batch_size=2, options=options).objects
     assert all(same(a, b) for a, b in zip(made, again, strict=False))
+
+
+def test_the_linear_gaussian_forecast_knows_its_errors() -> None:
+    """Its network is exact: better than none at every noise, and spread and error of its ensembles agree."""
+    model = linear_gaussian(record(weather()), **OPTIONS)
+    adapter, rows = Forecaster.from_data(
+        {"train": record(weather()), **OPTIONS},
+        {"network": {**NETWORK, "directions": 20}},
+    )
+    clean, streams = rows.batch(torch.arange(64)), Streams.range(0, 0, 64)
+    t = streams.uniform(())
+    loss = {
+        name: float(adapter.system().loss(network, clean, t, streams).total)
+        for name, network in (
+            ("exact", model.network),
+            ("beside", adapter.network()),
+            ("none", lambda state, t: {"bands": torch.zeros_like(state["bands"])}),
+        )
+    }
+    assert loss["exact"] < loss["beside"] < loss["none"]  # more directions, fewer, none
+    held = weather("2003-02-01", 70, seed=7)
+    options = {"given": held, "start": "2003-02-05/2003-04-01"}
+    made = generate(model, n=448, options=options).objects
+    found = verification.evaluate(made, [held])
+    for lead in (24, 48, 96):
+        ratio = found[f"spread_skill of t850, {lead} h"]
+        assert ratio is not None and 0.75 < ratio < 1.35
 
 
 def test_forecasts_survive_files_and_are_evaluated_there(
