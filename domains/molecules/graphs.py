@@ -112,9 +112,9 @@ class MolecularGraphs:
         if metadata.get("format") != FORMAT:
             raise expected(str(path), metadata.get("format"), FORMAT, "encode the data again")
         vocabulary = Vocabulary(tuple(json.loads(metadata["vocabulary"])))
-        own = [arrays.pop(name) for name in ("atoms", "bonds", "sizes")]
+        atoms, bonds, sizes = (arrays.pop(name) for name in ("atoms", "bonds", "sizes"))
         properties = {name.removeprefix(_PROPERTY): values for name, values in arrays.items()}
-        return cls(*own, vocabulary, properties)
+        return cls(atoms, bonds, sizes, vocabulary, properties)
 
 
 @dataclass(frozen=True)
