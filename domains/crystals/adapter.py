@@ -16,6 +16,7 @@ from sciflow.streams import Streams
 from sciflow.system import System
 
 from . import elements as table
+from . import wishes as named
 from .arrangement import INVERSIONS, Arrangement, Inversion, sites
 from .cells import Cells
 from .crystal import Crystal
@@ -232,7 +233,7 @@ class Crystals(Adapter):
         """
         wishes = dict(options or {})
         formula, atoms = wishes.pop("formula", None), wishes.pop("atoms", None)
-        allowed = self._allowed(wishes.pop("elements", None))
+        allowed = named.allowed(wishes.pop("elements", None), self.elements)
         if wishes:
             raise unknown("option", next(iter(wishes)), ("formula", "elements", "atoms"))
         if atoms is not None and not (
@@ -250,7 +251,7 @@ class Crystals(Adapter):
                 )
             return self._by_size(streams, size, allowed)
         if formula is not None:
-            choices = [self._composition(str(formula), size)]
+            choices = [named.contents(str(formula), size, self.elements, self.max_sites)]
         else:
             known = map(table.parse, self.formulas)
             choices = [c for c in known if size in (None, sum(c.values()))]
@@ -261,34 +262,6 @@ class Crystals(Adapter):
                 "options", dict(options or {}), "ones that a composition fits", "give a formula"
             )
         return self._by_composition(streams, choices)
-
-    def _allowed(self, wish: Any) -> list[int] | None:
-        if wish is None:
-            return None
-        words = wish.replace(",", " ").split() if isinstance(wish, str) else list(wish)
-        for word in words:
-            if word not in self.elements:
-                raise unknown("element", word, self.elements)
-        if not words:
-            raise expected("elements", wish, "at least one symbol")
-        return sorted({self.elements.index(word) for word in words})
-
-    def _composition(self, formula: str, size: int | None) -> dict[int, int]:
-        counts = table.parse(formula)
-        for z in counts:
-            if z not in self.numbers:
-                raise unknown(f"element of {formula}", table.symbol(z), self.elements)
-        total = sum(counts.values())
-        if size is not None:
-            if size % total:
-                raise expected("atoms", size, f"a multiple of the {total} atoms of {formula}")
-            counts = {z: n * (size // total) for z, n in counts.items()}
-            total = size
-        if not 1 <= total <= self.max_sites:
-            raise expected(
-                f"formula {formula}", f"{total} atoms", f"1 to {self.max_sites} atoms in the cell"
-            )
-        return counts
 
     def _by_composition(self, streams: Streams, choices: Sequence[dict[int, int]]) -> Frame:
         device, count = streams.index.device, len(streams)
@@ -348,6 +321,18 @@ class Crystals(Adapter):
             process.masks(ranks > 0),
             process.condition(labels, ranks),
         )
+
+    def rewards(self) -> Mapping[str, Callable[[Any], float]]:
+        """Rewards by name (see `rewards`)."""
+        from . import rewards
+
+        return rewards.named()
+
+    def judged(self, thing: Any) -> Any:
+        """Return a crystal, None where it is no valid structure."""
+        from . import validity
+
+        return None if validity.problem(thing) else thing
 
     # -- files, metrics, pictures ----------------------------------------------------------------------------------
 
