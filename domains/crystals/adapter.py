@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -154,10 +155,10 @@ class Crystals(Adapter):
                 raise unknown("table", name, ("process", "network"))
         if "train" not in data:
             raise expected("[data]", dict(data), "'train', a file of crystals")
-        crystals = load(data["train"], data.get("niggli", False), data.get("max_sites"))
+        crystals, left_out = load(data["train"], data.get("niggli", False), data.get("max_sites"))
         form = {k: data[k] for k in ("representation", "inversion") if k in data}
         adapter = cls.of(crystals, **options, **form)
-        return adapter, CrystalDataset(crystals, adapter)
+        return adapter, CrystalDataset(crystals, adapter, left_out)
 
     @property
     def max_sites(self) -> int:
@@ -403,9 +404,13 @@ class CrystalDataset:
     Args:
         crystals: The crystals.
         adapter: The adapter, which decides the form of the state.
+        left_out: Number of crystals that are not among them, by reason.
     """
 
-    def __init__(self, crystals: Encoded, adapter: Crystals) -> None:
+    def __init__(
+        self, crystals: Encoded, adapter: Crystals, left_out: Mapping[str, int] | None = None
+    ) -> None:
+        self.left_out = dict(left_out or {})
         self.process = adapter.process
         arranged = Arrangement.of(crystals, adapter.inversion)
         self.ranks, self.coordinates = arranged.ranks, arranged.coordinates
@@ -424,8 +429,10 @@ class CrystalDataset:
         return self.process.show(self.labels[index, :n], ranks[:, :n], places, self.lattice[index])
 
 
-def load(path: str | Path, niggli: bool = False, max_sites: int | None = None) -> Encoded:
-    """Load encoded crystals, or read and encode crystals.
+def load(
+    path: str | Path, niggli: bool = False, max_sites: int | None = None
+) -> tuple[Encoded, Counter[str]]:
+    """Load encoded crystals, or read and encode crystals; return them, and the number left out by reason.
 
     Args:
         path: An encoded ``.safetensors`` file, a file of structures, or the name of a data set (``perov5:train``).
@@ -433,8 +440,10 @@ def load(path: str | Path, niggli: bool = False, max_sites: int | None = None) -
         max_sites: Largest number of sites; larger crystals are left out.
     """
     if str(path).endswith(".safetensors"):
-        return Encoded.load(path)
-    return encode(Crystals.read(path).objects, niggli=niggli, max_sites=max_sites).crystals
+        return Encoded.load(path), Counter()
+    read = Crystals.read(path)
+    found = encode(read.objects, niggli=niggli, max_sites=max_sites)
+    return found.crystals, Counter(reason for *_, reason in read.skipped) + found.skipped
 
 
 __all__ = ["NETWORKS", "CrystalDataset", "Crystals", "load"]

@@ -67,3 +67,21 @@ def test_wishes_in_words() -> None:
     ):
         with pytest.raises(SciflowError, match=wrong):
             wishes.contents(formula, size, names, 9)
+
+
+def test_training_names_what_it_leaves_out(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """A file with good and bad crystals trains on the good ones and counts the others by reason."""
+    from sciflow.domains.crystals import Adapter, files
+
+    path = tmp_path / "mixed.cif"
+    close = Crystal.from_parameters(["Cs", "Cl"], [[0, 0, 0], [0.01, 0, 0]], [4.0] * 3)
+    files.write([cell(4.0, 4.0, 4.0), cell(4.1, 4.1, 4.1), close, cell(4.2, 4.2, 4.2)], path)
+    text = path.read_text()
+    first = text.index("data_", 10)
+    path.write_text(text[:first].replace("Cs ", "Xx ") + text[first:])
+    adapter, data = Adapter.from_data({"train": str(path), "max_sites": 2}, {})
+    assert len(data) == 2
+    assert sum(data.left_out.values()) == 2
+    assert "atoms too close" in data.left_out
+    assert any("Xx" in reason for reason in data.left_out)
+    assert adapter.elements == ("Cl", "Cs")
