@@ -352,3 +352,18 @@ def test_labels_say_what_they_do_not_know() -> None:
     nx.set_node_attributes(graph, "c", "kind")
     with pytest.raises(SciflowError, match="graph 0: node 0: got .*'c'"):
         encode([graph], labels, Labels())
+
+
+def test_the_shipped_model_makes_communities() -> None:
+    from sciflow.model import default, load
+    from sciflow.runtime.generate import generate
+
+    assert default("graphs") == "community-small"
+    model = load("community-small")
+    card = model.card
+    assert card["parameters"] == model.parameters and card["licence"] and card["measured"]
+    made = generate(model, 8, seed=1, steps=25).objects
+    assert {len(graph) for graph in made} <= {12, 14, 16, 18, 20}
+    # Dense inside, sparse between: as no random graph of so many edges is.
+    assert np.mean([nx.average_clustering(graph) for graph in made]) > 0.5
+    assert all(map(same, made[:3], generate(model, 3, seed=1, steps=25).objects))
