@@ -101,7 +101,7 @@ def _features(d: Tensor) -> Tensor:
     angle = torch.cat((multiples, planes), 1)
     wrapped = (d + math.pi) % (2 * math.pi) - math.pi
     length = (wrapped / (2 * math.pi)).norm(dim=1, keepdim=True)
-    centres = torch.linspace(0, 0.87, RADIAL).to(d)
+    centres = torch.linspace(0, 0.87, RADIAL, dtype=d.dtype)
     bumps = torch.exp(-0.5 * ((length - centres) * ((RADIAL - 1) / 0.87)) ** 2)
     return torch.cat((angle.cos(), angle.sin(), bumps), 1)
 
@@ -198,6 +198,7 @@ def main() -> None:
     )
     parser.add_argument("--width", type=int, default=512)
     parser.add_argument("--layers", type=int, default=6)
+    parser.add_argument("--sites", type=int, nargs="*", default=[5, 20])
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=4)
     parser.add_argument("--steps", type=int, default=1000)
@@ -205,7 +206,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     results: dict[str, Any] = {}
-    for sites in (5, 20):
+    for sites in args.sites:
         row = network(args.width, args.layers, sites, args.batch, args.repeats)
         results[f"forward, {args.batch} x {sites}"] = row
         print(sites, row, flush=True)

@@ -111,15 +111,18 @@ class _Pairs:
 
 @dataclass(frozen=True, eq=False)
 class _Half:
-    """Features of the pairs i <= j, ``[F, B, P]``: those of (j, i) are the same but for the sign of the odd ones.
+    """Features of the pairs i < j, ``[F, B, P]``: those of (j, i) are the same but for the sign of the odd ones.
 
     Args:
         phi: The features: `odd` even ones, as many odd ones, and more even ones.
+        same: Those of a site and itself, ``[F, 1, 1]``.
         odd: Number of odd ones.
-        rows: Where the pair (i, j) lies among those with i <= j, and behind them those with i > j, ``[N * N]``.
+        rows: Where the pair (i, j) lies among those with i < j, behind them those with i > j, and last i = j;
+            ``[N * N]``.
     """
 
     phi: Tensor
+    same: Tensor
     odd: int
     rows: Tensor
 
@@ -127,18 +130,21 @@ class _Half:
     def of(cls, u: Tensor, harmonics: int, radial: int) -> _Half:
         """Make them for unit vectors ``[B, N, 3, 2]``."""
         n = u.shape[1]
-        i, j = torch.triu_indices(n, n, device=u.device)
+        i, j = torch.triu_indices(n, n, 1, device=u.device)
         (a, p), (b, q) = u[:, i].unbind(-1), u[:, j].unbind(-1)
-        place = torch.empty(n, n, dtype=torch.int64, device=u.device)
         pairs = torch.arange(len(i), device=u.device)
-        place[j, i] = pairs + len(i)
-        place[i, j] = pairs
-        return cls(_waves(a, p, b, q, harmonics, radial), 3 * harmonics + _WAVES, place.flatten())
+        place = torch.full((n, n), 2 * len(i), device=u.device)
+        place[i, j], place[j, i] = pairs, pairs + len(i)
+        one = u.new_ones(1, 1, 3)
+        same = _waves(one, 0 * one, one, 0 * one, harmonics, radial)
+        phi = _waves(a, p, b, q, harmonics, radial)
+        return cls(phi, same, 3 * harmonics + _WAVES, place.flatten())
 
     def first(self) -> Tensor:
         """Those of the pairs with the first site, ``[B, N, F]``."""
-        n = math.isqrt(len(self.rows))
-        return self.phi[:, :, :n].movedim(0, -1)
+        others = math.isqrt(len(self.rows)) - 1
+        own = self.same.expand(-1, self.phi.shape[1], -1)
+        return torch.cat((own, self.phi[:, :, :others]), -1).movedim(0, -1)
 
     def linear(self, weight: Tensor) -> Tensor:
         """Return ``[B, N, N, H]``: half the products, since an even and an odd part make both orders of a pair."""
@@ -148,7 +154,8 @@ class _Half:
         if len(more):
             c = c + F.linear(more.movedim(0, -1), weight[:, 2 * r :])
         s = F.linear(odd.movedim(0, -1), weight[:, r : 2 * r])
-        return torch.cat((c + s, c - s), 1).index_select(1, self.rows).unflatten(1, (n, n))
+        own = F.linear(self.same.movedim(0, -1), weight).expand(len(c), -1, -1)
+        return torch.cat((c + s, c - s, own), 1).index_select(1, self.rows).unflatten(1, (n, n))
 
 
 class _Layer(nn.Module):
