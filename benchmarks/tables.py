@@ -247,7 +247,7 @@ def rivals(equation: str) -> str:
     return lines(["", *(head for head, _ in columns.values())], rows)
 
 
-def of_molecules(name: str = "tables_molecules") -> Any:
+def beside(name: str = "tables_molecules") -> Any:
     """The module `tables_molecules`, or another that lies beside this file."""
     if str(Path(__file__).parent) not in sys.path:
         sys.path.insert(0, str(Path(__file__).parent))
@@ -258,17 +258,20 @@ TABLES: dict[str, Callable[[], str]] = {
     "burgers": burgers,
     "burgers_rivals": lambda: rivals("burgers"),
     "molecules": molecules,
-    "molecules_qm9": lambda: of_molecules().field("qm9"),
-    "molecules_zinc250k": lambda: of_molecules().field("zinc250k"),
-    "molecules_calls": lambda: of_molecules().model_calls(),
-    "gdss_calls": lambda: of_molecules().gdss_calls(),
-    "graphs": lambda: of_molecules("tables_graphs").table(),
-    "properties": lambda: of_molecules("tables_wishes").properties(),
-    "scaffolds": lambda: of_molecules("tables_wishes").scaffolds(),
-    "rewards": lambda: of_molecules("tables_wishes").rewards(),
+    "molecules_qm9": lambda: beside().field("qm9"),
+    "molecules_zinc250k": lambda: beside().field("zinc250k"),
+    "molecules_calls": lambda: beside().model_calls(),
+    "gdss_calls": lambda: beside().gdss_calls(),
+    "graphs": lambda: beside("tables_graphs").table(),
+    "properties": lambda: beside("tables_wishes").properties(),
+    "scaffolds": lambda: beside("tables_wishes").scaffolds(),
+    "rewards": lambda: beside("tables_wishes").rewards(),
     "core": core,
     "crystals": crystals,
     "weather": weather,
+    "shipped": lambda: beside("tables_shipped").table(),
+    "control": lambda: beside("tables_fields").control(),
+    "superresolution": lambda: beside("tables_fields").superresolution(),
 }
 
 

@@ -1,0 +1,51 @@
+"""Tables of docs/fields.md on control and super-resolution (see `tables`)."""
+
+from __future__ import annotations
+
+from tables import NONE, lines, number, read
+
+
+def control() -> str:
+    """J of generated forces, tried on the solver, beside the rivals."""
+    found = read("fields_control")["results"]
+    efforts = [name for name in found if name.startswith("effort ")]
+    rows = []
+
+    def row(label: str, path: tuple[str, ...]) -> None:
+        cells = []
+        for effort in efforts:
+            value = found[effort]
+            for key in path:
+                value = value.get(key, {}) if isinstance(value, dict) else {}
+            cells.append(number(4)(value) if isinstance(value, float) else NONE)
+        rows.append([label, *cells])
+
+    row("no force", ("uncontrolled", "J"))
+    row("proportional feedback", ("proportional", "J"))
+    row("model, one answer", ("model", "one_answer", "J"))
+    row("model, best of 4", ("model", "best_of_4_J"))
+    row("model guided by its own J, one answer", ("model, guided", "one_answer", "J"))
+    row("model guided by its own J, best of 4", ("model, guided", "best_of_4_J"))
+    row("model guided through the solver, first tasks", ("model, guided by the solver", "J"))
+    row("L-BFGS through the solver, first tasks", ("descend", "J"))
+    return lines(
+        ["J on the solver", *(effort.replace("effort", "energy x") for effort in efforts)], rows
+    )
+
+
+def superresolution() -> str:
+    """Mean square error on finer grids than any training had."""
+    found = read("fields_superresolution")["results"]
+    grids = [name for name in found if " x " in name]
+    rows = []
+    for label, key in (
+        ("linear interpolation of `burgers`", "linear"),
+        ("spectral interpolation of `burgers`", "spectral"),
+        ("`burgers` itself on this grid", "zero-shot"),
+        ("super-resolution of `burgers`", "model"),
+        ("linear interpolation of the truth", "linear of the truth"),
+        ("super-resolution of the truth", "model of the truth"),
+    ):
+        cells = [number(5)(found[grid].get(key, {}).get("mse")) for grid in grids]
+        rows.append([label, *cells])
+    return lines(["mean square error", *grids], rows)

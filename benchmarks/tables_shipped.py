@@ -1,0 +1,119 @@
+"""The table of the README on the shipped models (see `tables`): one headline each, with what it has to beat."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tables import RESULTS, lines, read
+
+
+def table() -> str:
+    """One row for each shipped model that has been measured."""
+    rows = [
+        row
+        for name, row in (
+            ("molecules-qm9", _qm9),
+            ("properties-qm9-properties", _properties),
+            ("graphs-community-small", _graphs),
+            ("crystals-perov5", _perov5),
+            ("fields_burgers", _burgers),
+            ("fields_control", _control),
+            ("fields_superresolution", _superresolution),
+            ("weather-eraint", _weather),
+        )
+        if (RESULTS / f"{name}.json").is_file()
+        for row in [row(read(name)["results"])]
+    ]
+    return lines(["model", "what it does", "measured", "beside it"], rows)
+
+
+def _qm9(found: Any) -> list[str]:
+    figures = found["figures"]
+    valid, fcd, reference = (
+        figures["valid_and_connected"]["mean"],
+        figures["fcd"]["mean"],
+        figures["fcd"]["floor"],
+    )
+    return [
+        "`qm9`",
+        "molecules of up to 9 heavy atoms",
+        f"valid and connected as generated {100 * valid:.1f} %, FCD {fcd:.3f}",
+        f"data 99.9 %, floor {reference:.3f}; GDSS's weights 72.7 %, 2.62 (n = 1000)",
+    ]
+
+
+def _properties(found: Any) -> list[str]:
+    asked = [row for row in found["rows"] if row["asked"] == ["gap"]]
+    best = min(asked, key=lambda row: row["figures"]["gap"]["error"]["mean"])
+    unasked = next(row for row in found["rows"] if not row["asked"])
+    gap = [row["figures"]["gap"]["error"]["mean"] for row in (best, unasked)]
+    return [
+        "`qm9-properties`",
+        "molecules with wanted gap, dipole, logP, QED",
+        f"gap off by {gap[0]:.4f} Ha at guidance {best['guidance']:g}",
+        f"unasked {gap[1]:.4f}, error of the judge {found['floor']['gap']:.4f}",
+    ]
+
+
+def _graphs(found: Any) -> list[str]:
+    row = found["figures"]
+    return [
+        "`community-small`",
+        "small community graphs",
+        f"clustering MMD {row['clustering']['mean']:.3f}, copies {100 * row['copies']['mean']:.0f} %",
+        f"floor {row['clustering']['floor']:.3f}; GDSS .09 to .11",
+    ]
+
+
+def _perov5(found: Any) -> list[str]:
+    name, row = next((k, v) for k, v in found.items() if "match_rate" in v)
+    base = found["baselines, whole test set"]["prototype: cubic perovskite, a coin"]
+    return [
+        "`perov5`",
+        "perovskites from their formula",
+        f"match {100 * row['match_rate']:.1f} %, RMSE {row['rmse']:.3f}, cRMSE {row['crmse']:.3f} ({name})",
+        f"ideal perovskite {100 * base['match_rate']:.1f} %, {base['rmse']:.3f}, {base['crmse']:.3f}; "
+        "CrysBFN 54.7 %, .064, .261",
+    ]
+
+
+def _burgers(found: Any) -> list[str]:
+    row = found["10 steps"]
+    linear = read("fields_burgers_linear")["results"]["linear"]
+    return [
+        "`burgers`",
+        "trajectories of a PDE, ensembles",
+        f"nRMSE {row['nrmse']:.3f}, mean of 8 {row['ensemble_nrmse']:.3f}, CRPS {row['crps']:.4f}",
+        f"linear regression {linear['nrmse']:.3f}, CRPS {linear['crps']:.3f}",
+    ]
+
+
+def _control(found: Any) -> list[str]:
+    row = found["effort 0.01"]
+    return [
+        "`burgers-control`",
+        "forces that reach a target, tried on the solver",
+        f"J {row['model, guided']['one_answer']['J']:.4f}",
+        f"no force {row['uncontrolled']['J']:.3f}, proportional feedback {row['proportional']['J']:.3f}",
+    ]
+
+
+def _superresolution(found: Any) -> list[str]:
+    row = found["64 x 128"]
+    return [
+        "`burgers-superresolution`",
+        "twice the steps and points, again and again",
+        f"mean square error {row['model']['mse']:.4f} one level beyond training",
+        f"linear interpolation {row['linear']['mse']:.4f}",
+    ]
+
+
+def _weather(found: Any) -> list[str]:
+    row = next(r for r in found if r["variable"] == "z500" and r["lead_hours"] == 24)
+    return [
+        "`erainterim`",
+        "ensembles of the weather, 1 to 5 days",
+        f"z500 after a day: fair CRPS {row['model']['fair_crps']:.0f} m2 s-2",
+        f"linear-Gaussian {row['linear_gaussian']['crps']:.0f} (shipped, `erainterim-linear`), "
+        f"persistence {row['persistence']['mae']:.0f}",
+    ]
