@@ -107,7 +107,9 @@ def known(name: str, count: int | None = None) -> tuple[list[Chem.Mol], Tensor]:
             chosen.append(clean)
             kept.append(rows[k])
     columns = [column(prop, chosen, kept, name) for prop in PROPERTIES]
-    return chosen, torch.from_numpy(np.stack(columns, 1)).float()
+    values = np.stack(columns, 1)
+    whole = np.isfinite(values).all(1)  # a few rows of the table lack a number
+    return [chosen[k] for k in whole.nonzero()[0]], torch.from_numpy(values[whole]).float()
 
 
 def train(path: Path, epochs: int, seed: int = 0) -> dict[str, Any]:
