@@ -11,8 +11,9 @@ All are trained by the house's trainer with one recipe on the same 2,000 traject
 CPU seconds of a few steps say the budget allows, and the learning rate falls to zero over it. The U-Net is that of
 ``configs/burgers.toml`` in all four; ``wavelet`` means coefficients, ``grid`` the values themselves, ``regression`` one
 call that predicts the trajectory with no noise, by the same weights of its bands. ``fno`` is neuraloperator's
-(extra ``bench``), padded by a quarter of the box since nothing here is periodic. A run that is stopped
-goes on; ``results/fields-<equation>-rivals.json`` gets one row from each.
+(extra ``bench``), padded by a quarter of the box since nothing here is periodic, ``fno-bare`` the same without: it sees
+the ends glued but makes many more steps. A run that is stopped goes on; ``results/fields-<equation>-rivals.json`` gets
+one row from each.
 """
 
 from __future__ import annotations
@@ -39,7 +40,14 @@ from sciflow.model import Model, Sampling
 from sciflow.runtime.generate import Generation
 from sciflow.state import State
 
-KINDS = ("wavelet-diffusion", "wavelet-regression", "fno", "grid-regression", "grid-diffusion")
+KINDS = (
+    "wavelet-diffusion",
+    "wavelet-regression",
+    "fno",
+    "fno-bare",
+    "grid-regression",
+    "grid-diffusion",
+)
 COUNT, HELD, MEMBERS = 2000, 100, 8
 NETWORK: dict[str, Any] = {"name": "unet", "width": 24, "multiples": [1, 2, 4], "merge": "sum"}
 # As in configs/burgers.toml: nearly all of the energy is in the coarse band.
@@ -60,11 +68,11 @@ MODES, WIDTH, PADDING = (12, 24), 24, 0.25
 class Operator(nn.Module):
     """A Fourier neural operator from what is known to the fields (Li et al., arXiv:2010.08895)."""
 
-    def __init__(self, given: int, channels: int) -> None:
+    def __init__(self, given: int, channels: int, padding: float | None = PADDING) -> None:
         super().__init__()
         from neuralop.models import FNO
 
-        self.fno = FNO(MODES, given, channels, WIDTH, n_layers=4, domain_padding=PADDING)
+        self.fno = FNO(MODES, given, channels, WIDTH, n_layers=4, domain_padding=padding)
         # It puts its settings among its weights; only tensors can be saved with those.
         self.register_state_dict_post_hook(_without_settings)
 
@@ -143,9 +151,10 @@ class Rival:
         adapter, dataset = Fields.from_data({"train": str(path), "codec": codec}, options)
         system = adapter.system()
         torch.manual_seed(0)
-        if self.kind == "fno":
+        if self.kind.startswith("fno"):
             channels = len(adapter.coding.codec.names["bands"])
-            network: nn.Module = Operator(adapter.coding.channels("bands"), channels)
+            padding = None if self.kind == "fno-bare" else PADDING
+            network: nn.Module = Operator(adapter.coding.channels("bands"), channels, padding)
         else:
             network = adapter.network()
         return adapter, dataset, (Regression if self.regression else Objective)(system, network)
