@@ -55,7 +55,9 @@ def _tools() -> tuple[Any, dict[int, list[Any]]]:
 
     kinds: dict[int, list[tuple[str, Any]]] = {1: [("sgl_bd", None)]}
     for n, motifs in local_env.CN_OPT_PARAMS.items():
-        found = [(entry[0], entry[1] if len(entry) > 1 else None) for entry in motifs.values()]
+        found: list[tuple[str, Any]] = [
+            (str(entry[0]), entry[1] if len(entry) > 1 else None) for entry in motifs.values()
+        ]
         kinds[int(n)] = found
     for n in range(9, 13):
         kinds[n] = kinds.get(n, []) + [(name, None) for name in _STEINHARDT]

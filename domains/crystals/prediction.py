@@ -95,7 +95,8 @@ def _energies(energy: Any, crystals: list[Crystal]) -> Sequence[float]:
         return energies(crystals, energy)
     if not callable(energy):
         raise expected("energy", type(energy).__name__, "an ASE calculator or a function")
-    return energy(crystals)
+    values: Any = energy(crystals)
+    return values
 
 
 def _model(wishes: Mapping[str, Any], model: Model | str | Path | None) -> Model:

@@ -169,7 +169,9 @@ def _relax(crystal: Crystal, calculator: Any, steps: int, force: float, lattice:
                 raise SciflowError("the energy is not finite")
             if steps == 0:
                 return Relaxed(crystal, start, start, 0, False, "no step was asked for")
-            optimizer = FIRE(FrechetCellFilter(atoms) if lattice else atoms, logfile=None)
+            free: Any = FrechetCellFilter(atoms) if lattice else atoms
+            quiet: Any = None
+            optimizer = FIRE(free, logfile=quiet)
             for found in optimizer.irun(fmax=force, steps=steps):
                 converged = bool(found)
                 done = int(optimizer.nsteps)

@@ -96,7 +96,12 @@ class Box:
         """
         if record.variables != self.variables:
             raise expected(f"{path}: variables", record.variables, str(self.variables))
-        for name, wanted in (("latitude", self.latitude), ("longitude", self.longitude)):
+        axes: tuple[tuple[str, Sequence[float]], ...] = (
+            ("latitude", self.latitude),
+            ("longitude", self.longitude),
+        )
+        for name, axis in axes:
+            wanted = list(axis)
             got = getattr(record, name)
             if (
                 len(got) == len(wanted)
@@ -353,7 +358,9 @@ class ForecastCoding:
             SciflowError: The configuration is incomplete or wrong.
         """
         try:
-            box = {k: tuple(v) if isinstance(v, list) else v for k, v in config["box"].items()}
+            box: dict[str, Any] = {
+                k: tuple(v) if isinstance(v, list) else v for k, v in config["box"].items()
+            }
             if box["mask"] is not None:
                 box["mask"] = tuple(tuple(c == "1" for c in row) for row in box["mask"])
             known = config["known"]

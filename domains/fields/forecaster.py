@@ -297,7 +297,7 @@ class Forecaster(Fields):
             raise expected(f"{what}: {LEAD} (h)", hours, str((wanted.astype(float) / 60).tolist()))
         values = torch.stack(arrays, 1).float()
         mask = torch.isfinite(values).all(0).all(0)
-        place = (torch.tensor(np.asarray(one[n].values, np.float32)) for n in _NAMES)
+        latitude, longitude = (torch.tensor(np.asarray(one[n].values, np.float32)) for n in _NAMES)
         start = np.asarray([one["time"].values]).astype("datetime64[ns]")
         valid = box.times(start, steps)
         record = Record(
@@ -305,7 +305,8 @@ class Forecaster(Fields):
             box.variables,
             box.units,
             valid[0].astype("datetime64[ns]"),
-            *place,
+            latitude,
+            longitude,
             mask,
         )
         # Leads need not be evenly spaced: the step is not that of a record.

@@ -58,7 +58,8 @@ def draw(objects: Sequence[xr.Dataset], path: str | Path) -> None:
     figure = Figure(
         figsize=(1.75 * len(chosen) + 1.2, height * len(rows) + 2.3), layout="constrained"
     )
-    above, below = figure.subfigures(2, 1, height_ratios=(height * len(rows), 2.2))
+    parts: Any = figure.subfigures(2, 1, height_ratios=(height * len(rows), 2.2))
+    above, below = parts
     axes = above.subplots(len(rows), len(chosen), squeeze=False)
     _maps(above, axes, found, rows, chosen, shape, f"{found.variables[0]} ({units[0]})")
     charts = below.subplots(1, len(found.variables), squeeze=False)[0]
@@ -78,6 +79,7 @@ def _maps(
     label: str,
 ) -> None:
     fields = np.concatenate([box[chosen].ravel() for _, box, spread in rows if not spread])
+    leads: Any = found.leads
     low, high = (float(v) for v in np.nanquantile(fields, (0.002, 0.998)))
     spreads = [np.nanmax(box[chosen]) for _, box, spread in rows if spread]
     limits = {
@@ -105,7 +107,13 @@ def _maps(
             if ax is not row[0]:
                 ax.set_yticklabels([])
             if ax in axes[0]:
-                ax.set_title(_lead(found.leads[k]), fontsize=8, color=_INK, loc="left", pad=3)
+                ax.set_title(
+                    _lead(leads[k]),
+                    fontsize=8,
+                    color=_INK,
+                    loc="left",
+                    pad=3,
+                )
         row[0].set_ylabel(title, fontsize=8, color=_INK)
     for spread, image in images.items():
         # The bar of the fields stands beside the members, for the mean above as well: two bars must not overlap.

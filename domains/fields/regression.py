@@ -120,8 +120,9 @@ class Regression:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Regression:
         """Make the regression that `config` described."""
-        parts = (unpacked(config[name]) for name in ("basis", "slope", "offset", "rest"))
-        return cls(*parts, tuple(config["ridges"]))
+        names = ("basis", "slope", "offset", "rest")
+        basis, slope, offset, rest = (unpacked(config[name]) for name in names)
+        return cls(basis, slope, offset, rest, tuple(config["ridges"]))
 
 
 def _left(fields: Tensor, basis: Tensor) -> Tensor:

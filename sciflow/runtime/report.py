@@ -274,7 +274,9 @@ class Picture(Block):
             return "jpeg"
         elif self.image.startswith(b"GIF8"):
             return "gif"
-        raise expected("picture", self.image[:20], "the text of an SVG, or a PNG, JPEG or GIF as bytes")
+        raise expected(
+            "picture", self.image[:20], "the text of an SVG, or a PNG, JPEG or GIF as bytes"
+        )
 
     def html(self) -> str:
         raw = self.image.encode() if isinstance(self.image, str) else self.image

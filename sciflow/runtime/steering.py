@@ -134,7 +134,7 @@ class Steering:
         Raises:
             SciflowError: There is no such reward, or an option is wrong.
         """
-        options = dict(choice) if isinstance(choice, Mapping) else {"name": choice}
+        options: dict[str, Any] = dict(choice) if isinstance(choice, Mapping) else {"name": choice}
         if "name" not in options:
             raise expected("reward", options, "a table with 'name'")
         name, function = _function(options.pop("name"), adapter)
@@ -228,7 +228,8 @@ def parse(text: str) -> RewardChoice:
 
 def _function(choice: Any, adapter: Adapter) -> tuple[str, Callable[[Any], float]]:
     if callable(choice):
-        return getattr(choice, "__name__", type(choice).__name__), choice
+        named: Any = choice
+        return getattr(choice, "__name__", type(choice).__name__), named
     match = _FILE.fullmatch(str(choice))
     if match is None:
         known = adapter.rewards()
@@ -247,11 +248,12 @@ def _function(choice: Any, adapter: Adapter) -> tuple[str, Callable[[Any], float
         raise SciflowError(
             f"{path}: got {type(error).__name__}: {error}, expected a file that can be run"
         ) from error
-    function = getattr(module, name, None)
+    function: Any = getattr(module, name, None)
+    called: Any = function
     if not callable(function):
         there = [n for n, f in vars(module).items() if callable(f) and not n.startswith("_")]
         raise unknown(f"function in {path}", name, there)
-    return name, function
+    return name, called
 
 
 __all__ = ["PILOTS", "ObjectReward", "RewardChoice", "Steering", "parse"]

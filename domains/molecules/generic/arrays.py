@@ -156,10 +156,10 @@ class EncodedGraphs:
         if metadata.get("format") != FORMAT:
             raise expected(str(path), metadata.get("format"), FORMAT, "encode the data again")
         found = json.loads(metadata["labels"])
-        kinds = (Labels.from_config(found[part]) for part in ("nodes", "edges"))
+        nodes, edges = (Labels.from_config(found[part]) for part in ("nodes", "edges"))
         roles = Labels.from_config(found["roles"]) if found["roles"] else None
         parts = arrays["nodes"], arrays["edges"], arrays["sizes"]
-        return cls(*parts, *kinds, found["degrees"], roles)
+        return cls(*parts, nodes, edges, found["degrees"], roles)
 
 
 def _shares(labels: np.ndarray, classes: int) -> tuple[float, ...]:

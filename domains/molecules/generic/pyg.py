@@ -162,14 +162,14 @@ def load(path: str | Path) -> list[nx.Graph]:
 
 def _collated(whole: Any, slices: dict[str, Tensor], kind: Any) -> list[Any]:
     """Cut the one big graph of an in-memory data set."""
-    big = kind.from_dict(whole) if isinstance(whole, dict) else whole
+    big: Any = kind.from_dict(whole) if isinstance(whole, dict) else whole
     edges = slices["edge_index"].tolist()
     nodes = slices["x"].tolist() if big.x is not None and "x" in slices else None
     counts = big.num_nodes if isinstance(big.num_nodes, list) else getattr(big, "_num_nodes", None)
     graphs = []
     for k in range(len(edges) - 1):
         part = slice(edges[k], edges[k + 1])
-        data = kind(edge_index=big.edge_index[:, part])
+        data: Any = kind(edge_index=big.edge_index[:, part])
         if big.edge_attr is not None:
             data.edge_attr = big.edge_attr[part]
         if nodes is not None:
