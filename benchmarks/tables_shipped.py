@@ -43,8 +43,7 @@ def _qm9(found: Any) -> list[str]:
 
 
 def _properties(found: Any) -> list[str]:
-    asked = [row for row in found["rows"] if row["asked"] == ["gap"]]
-    best = min(asked, key=lambda row: row["figures"]["gap"]["error"]["mean"])
+    best = next(r for r in found["rows"] if r["asked"] == ["gap"] and r["guidance"] == 1)
     unasked = next(row for row in found["rows"] if not row["asked"])
     gap = [row["figures"]["gap"]["error"]["mean"] for row in (best, unasked)]
     return [
