@@ -14,7 +14,7 @@ from sciflow.model import Model
 from sciflow.runtime.generate import generate
 from sciflow.streams import Streams
 
-from . import duplicates, validity
+from . import validity
 from .crystal import Crystal
 
 
@@ -76,6 +76,8 @@ def predict(
 
 def grouped(crystals: Sequence[Crystal]) -> list[list[Crystal]]:
     """Return crystals in groups of equal ones; each is compared with the first of every group before it."""
+    from . import duplicates  # brings scipy, which training does without
+
     groups: list[tuple[Any, list[Crystal]]] = []
     for crystal in crystals:
         own = duplicates.reduced(crystal)

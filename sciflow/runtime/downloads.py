@@ -75,7 +75,7 @@ def find(names: Sequence[str], folder: str, remote: Remote | None = None, page: 
         raise expected(DATA, root or "nothing", wanted, hint)
     if os.environ.get(OFFLINE, "0") not in ("", "0"):
         raise expected(
-            DATA, root or "nothing", wanted, f"{OFFLINE} is set: get it from {remote.url}"
+            DATA, root or "nothing", wanted, f"download it from {remote.url} ({OFFLINE} is set)"
         )
     return fetch(remote, folder)
 
