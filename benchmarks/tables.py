@@ -271,6 +271,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "weather": weather,
     "shipped": lambda: beside("tables_shipped").table(),
     "control": lambda: beside("tables_fields").control(),
+    "rollout": lambda: beside("tables_fields").rollout(),
     "superresolution": lambda: beside("tables_fields").superresolution(),
 }
 

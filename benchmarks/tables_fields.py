@@ -49,3 +49,30 @@ def superresolution() -> str:
         cells = [number(5)(found[grid].get(key, {}).get("mse")) for grid in grids]
         rows.append([label, *cells])
     return lines(["mean square error", *grids], rows)
+
+
+def rollout() -> str:
+    """Models of blocks carried on, beside a model of whole trajectories, and other ways to ensembles."""
+    found = read("fields_rollout")["results"]
+    rows = []
+    for name, row in found.items():
+        if not isinstance(row, dict):
+            continue
+        late = row.get("at 16", {})
+        rows.append(
+            [
+                name,
+                number(1)(row.get("correlation_time_of_mean", row.get("correlation_time"))),
+                number(1)(row.get("correlation_time_of_one")),
+                number(3)(late.get("fair_crps")),
+                number(2)(late.get("spread_skill")),
+            ]
+        )
+    head = [
+        "",
+        "time of correlation > .8, mean",
+        "one sample",
+        "fair CRPS at 16",
+        "spread-skill at 16",
+    ]
+    return lines(head, rows)
