@@ -164,7 +164,8 @@ def _collated(whole: Any, slices: dict[str, Tensor], kind: Any) -> list[Any]:
     """Cut the one big graph of an in-memory data set."""
     big: Any = kind.from_dict(whole) if isinstance(whole, dict) else whole
     edges = slices["edge_index"].tolist()
-    nodes = slices["x"].tolist() if big.x is not None and "x" in slices else None
+    features: Any = big.x
+    nodes = slices["x"].tolist() if features is not None and "x" in slices else None
     counts = big.num_nodes if isinstance(big.num_nodes, list) else getattr(big, "_num_nodes", None)
     graphs = []
     for k in range(len(edges) - 1):
@@ -172,8 +173,8 @@ def _collated(whole: Any, slices: dict[str, Tensor], kind: Any) -> list[Any]:
         data: Any = kind(edge_index=big.edge_index[:, part])
         if big.edge_attr is not None:
             data.edge_attr = big.edge_attr[part]
-        if nodes is not None:
-            data.x = big.x[nodes[k] : nodes[k + 1]]
+        if nodes is not None and features is not None:
+            data.x = features[nodes[k] : nodes[k + 1]]
         elif counts is not None:
             data.num_nodes = int(counts[k])
         graphs.append(data)
