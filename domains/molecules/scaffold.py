@@ -1,8 +1,8 @@
 """Scaffolds: molecules that hold given atoms and bonds, the rest generated around them (inpainting).
 
 The first m atoms of every molecule are those of the scaffold, in its order, and all pairs among them are held: bonds
-with their kekulised orders, and the absence of one. Every free valence may bear new atoms; if the scaffold has dummy
-atoms, as in ``*c1ccccc1``, only the atoms that they hang on.
+with their kekulised orders, and the absence of one. Atoms with hydrogens may bear new ones in their place; if the
+scaffold has dummy atoms, as in ``*c1ccccc1``, only the atoms that they hang on.
 
 Reference: Lugmayr et al., RePaint, arXiv:2201.09865 (known parts held on their way, resampling); see
 `sciflow.hooks.inpaint`.
@@ -72,7 +72,7 @@ class Scaffold:
         real = [atom.GetIdx() for atom in atoms if atom.GetAtomicNum()]
         if not real:
             raise expected("scaffold", text, "at least one atom beside the dummies")
-        opened = tuple(not dummies or k in marked for k in real)
+        opened = tuple(k in marked if dummies else atoms[k].GetTotalNumHs() > 0 for k in real)
         bare = Chem.RWMol(mol)
         Chem.Kekulize(bare, clearAromaticFlags=True)
         for k in sorted((atom.GetIdx() for atom in dummies), reverse=True):

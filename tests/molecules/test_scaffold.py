@@ -104,7 +104,7 @@ def test_an_aromatic_scaffold_is_kekulised() -> None:
     vocabulary = Vocabulary(("C", "N", "O"))
     scaffold = Scaffold.of("c1ccncc1", vocabulary, 9)
     assert sorted(order for order in scaffold.bonds if order) == [1, 1, 1, 2, 2, 2]
-    assert all(scaffold.open)
+    assert sum(scaffold.open) == 5  # the nitrogen has no hydrogen to give
     marked = Scaffold.of("*c1ccncc1", vocabulary, 9)
     assert sum(marked.open) == 1
     assert len(marked) == 6
