@@ -248,8 +248,13 @@ class Interpolant(Path):
         streams: Streams,
         mask: Tensor | None,
     ) -> Tensor:
-        """Never asked for: see `lacks`."""
-        raise NotImplementedError
+        """There is none.
+
+        Raises:
+            SciflowError: Always; a solver that checks its system never asks (see `lacks`).
+        """
+        reason = self.lacks(space, "posterior")
+        raise expected(f"posterior of path {type(self).__name__}", reason, "a path that has one")
 
     def renew(
         self,
