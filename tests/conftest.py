@@ -52,6 +52,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
+def _named_data(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a test that is marked `data` name its data sets (`qm9:train`), and no other."""
+    if request.node.get_closest_marker("data"):
+        monkeypatch.setenv("SCIFLOW_DATA", str(_data()))
+    else:
+        monkeypatch.delenv("SCIFLOW_DATA", raising=False)
+
+
+@pytest.fixture(autouse=True)
 def _seeded() -> None:
     """Give a network built in a test the same weights in every run."""
     import torch

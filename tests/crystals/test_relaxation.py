@@ -151,11 +151,10 @@ def test_the_two_counts_of_sun_are_kept_apart() -> None:
 
 
 @pytest.mark.data
-def test_hull_of_the_materials_project(data_dir, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_hull_of_the_materials_project(data_dir) -> None:  # type: ignore[no-untyped-def]
     """The hull gives the energies above it back that the data state, at the points that made it."""
     from sciflow.domains.crystals import datasets
 
-    monkeypatch.setenv("SCIFLOW_DATA", str(data_dir))
     table = datasets.table("mp20:val")
     stated = np.array(table.properties["e_above_hull"])
     energy = np.array(table.properties["formation_energy_per_atom"])

@@ -89,9 +89,8 @@ def test_climatology_is_of_the_season_and_the_hour() -> None:
 
 
 @pytest.mark.data
-def test_era_interim_one_day_ahead(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_era_interim_one_day_ahead(data_dir: Path) -> None:
     """The published baseline (2000-2007 to 2009-2010), here from fewer components to be quick."""
-    monkeypatch.setenv("SCIFLOW_DATA", str(data_dir))
     train, test = dataset.record("eraint:train"), dataset.record("eraint:test")
     climate = Climatology.fit(train)
     before = (train.values - climate.mean(train.time))[:, :1, ::3, ::3]

@@ -184,8 +184,7 @@ def test_what_does_not_fit_in_memory_is_read_by_pieces(tmp_path: Path, suffix: s
 
 
 @pytest.mark.data
-def test_reanalyses_by_name(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SCIFLOW_DATA", str(data_dir))
+def test_reanalyses_by_name(data_dir: Path) -> None:
     whole, test = dataset.record("eraint"), dataset.record("eraint:test")
     assert whole.variables == ("msl", "z500", "t850") and whole.values.shape == (4018, 3, 21, 24)
     assert len(dataset.record("eraint:train")) == 2922 and len(test) == 730
@@ -198,8 +197,7 @@ def test_reanalyses_by_name(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert 0.6 < sst.mask.float().mean() < 0.75 and sst.units == ("degC",)
 
 
-def test_unknown_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("SCIFLOW_DATA", raising=False)
+def test_unknown_names() -> None:
     with pytest.raises(SciflowError, match="did you mean 'eraint'"):
         dataset.record("eraintt")
     with pytest.raises(SciflowError, match="validate"):

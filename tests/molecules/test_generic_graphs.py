@@ -270,8 +270,7 @@ def test_names_of_sets() -> None:
 
 @pytest.mark.data
 @pytest.mark.parametrize(("name", "preset"), PRESETS.items(), ids=list(PRESETS))
-def test_presets_describe_the_data(name: str, preset, monkeypatch, data_dir: Path) -> None:
-    monkeypatch.setenv("SCIFLOW_DATA", str(data_dir))
+def test_presets_describe_the_data(name: str, preset, data_dir: Path) -> None:
     config = check_config(preset.training())
     adapter, data = Graphs.from_data(config.data, config.options)
     assert len(data) == preset.graphs and adapter.size_counts == preset.sizes
