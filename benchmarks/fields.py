@@ -3,6 +3,7 @@
     SCIFLOW_DATA=... python benchmarks/fields.py weather
     python benchmarks/fields.py burgers
     python benchmarks/fields.py model --model runs/burgers
+    python benchmarks/fields.py samplings --model burgers
 
 `weather` writes ``results/fields_weather.json``: ERA-Interim (train 2000-2007, test 2009-2010) and hourly ERA5 t2m
 (train 1 to 21 March 2019, test 25 to 31 March), areas as weights, every start of the test period. CRPS of the
@@ -18,13 +19,12 @@ own solver at 1, 2, 5 and 10 steps.
 from __future__ import annotations
 
 import argparse
-import tempfile
 import time
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
+import xarray as xr
 from record import write
 from torch import Tensor
 
@@ -32,11 +32,27 @@ import sciflow
 from sciflow.domains.fields import Fields, dataset, metrics, scores, simulation
 from sciflow.domains.fields.baselines import Climatology, Forecast, LinearGaussian
 from sciflow.domains.fields.physics import Burgers
+from sciflow.domains.fields.report import Metrics
+from sciflow.model import Model, Sampling
 from sciflow.runtime.generate import Generation
 from sciflow.streams import Streams
 
 LEADS = {"eraint": (1, 2, 3, 5), "era5_t2m": (1, 3, 6, 12)}
 MEMBERS = 16
+SAMPLINGS: tuple[tuple[str | dict[str, Any], str | dict[str, Any]], ...] = (
+    ("ddim", {"name": "power", "power": 1.5}),
+    ("ddim", "uniform"),
+    ({"name": "ddim", "eta": 0.3}, "uniform"),
+    ({"name": "ddim", "eta": 0.45}, "uniform"),
+    ({"name": "ddim", "eta": 0.6}, "uniform"),
+    ("ancestral", "uniform"),
+    ("dpm++2m", "uniform"),
+    ("dpm++2m", {"name": "power", "power": 1.5}),
+    ("dpm++2m", "log-snr"),
+    ("dpm++2m", {"name": "log-snr", "start": 0.02, "stop": 0.98}),
+    ({"name": "dpm++sde", "eta": 0.5}, "uniform"),
+    ({"name": "dpm++sde", "eta": 0.5}, {"name": "log-snr", "start": 0.02, "stop": 0.98}),
+)
 
 
 def mean(values: Tensor, weight: Tensor) -> float:
@@ -204,44 +220,70 @@ def burgers(count: int = 2000, held: int = 100) -> None:
     )
 
 
+def ensembles(
+    model: Model, held: xr.Dataset, members: int, steps: int | None = None
+) -> tuple[Metrics, float]:
+    """Judge some samples of each trajectory; also the CPU seconds of one."""
+    truth = [held.isel(sample=k, drop=True) for k in range(held.sizes["sample"])]
+    count = members * len(truth)
+    plan = Generation.of(model, count, 0, steps, device="cpu", options={"given": held})
+    begin = time.process_time()
+    made = [one for batch in plan.batches() for one in batch]
+    seconds = (time.process_time() - begin) / count
+    return Fields.metrics(made, truth), seconds
+
+
 def trained(name: str, data: str = "burgers:2000-2100", members: int = 8) -> None:
     """Samples of a model, against what truly followed."""
     model = sciflow.load(name)
     held = simulation.simulated(data)
-    truth = [held.isel(sample=k, drop=True) for k in range(held.sizes["sample"])]
     results: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "given.nc"
-        held.to_netcdf(path)
-        for steps in (1, 2, 5, 10):
-            options = {"given": str(path)}
-            count = members * len(truth)
-            plan = Generation.of(model, count, 0, steps, device="cpu", options=options)
-            begin = time.process_time()
-            made = [one for batch in plan.batches() for one in batch]
-            seconds = time.process_time() - begin
-            judged = Fields.metrics(made, truth)
-            figures = {name: figure.value for name, figure in judged.figures.items()}
-            persistence = {name: figure.reference for name, figure in judged.figures.items()}
-            figures["cpu_s_per_trajectory"] = seconds / count
-            results[f"{steps} steps"] = figures
-            results["persistence"] = {k: v for k, v in persistence.items() if v is not None}
-            print(f"{steps} steps, {seconds:.1f} CPU s\n{judged.to_text()}", flush=True)
+    for steps in (1, 2, 5, 10):
+        judged, seconds = ensembles(model, held, members, steps)
+        figures = {name: figure.value for name, figure in judged.figures.items()}
+        persistence = {name: figure.reference for name, figure in judged.figures.items()}
+        results[f"{steps} steps"] = {**figures, "cpu_s_per_trajectory": seconds}
+        results["persistence"] = {k: v for k, v in persistence.items() if v is not None}
+        print(f"{steps} steps, {seconds:.4f} CPU s each\n{judged.to_text()}", flush=True)
     facts = {"held_out": data, "members": members, "parameters": model.parameters}
     sampling = asdict(model.sampling)
     write(f"fields_{model.name}", seeds=[0], data={**facts, "sampling": sampling}, results=results)
+
+
+def samplings(name: str, data: str = "burgers:2100-2200", members: int = 8) -> None:
+    """Solvers and grids of ten calls on validation trajectories; see the module."""
+    model = sciflow.load(name)
+    held = simulation.simulated(data)
+    rows: list[dict[str, Any]] = []
+    for solver, grid in SAMPLINGS:
+        one = Sampling(solver, grid, 10)
+        judged, seconds = ensembles(replace(model, sampling=one), held, members)
+        kept = ("nrmse", "ensemble_nrmse", "crps", "spread_skill")
+        row = {"solver": solver, "grid": grid, **{key: judged[key] for key in kept}}
+        rows.append({**row, "cpu_s_per_trajectory": seconds})
+        print(rows[-1], flush=True)
+    fit = [row for row in rows if 0.9 <= row["spread_skill"] <= 1.1]
+    chosen = (
+        min(fit, key=lambda row: row["crps"])
+        if fit
+        else min(rows, key=lambda row: abs(row["spread_skill"] - 1))
+    )
+    print("chosen:", chosen["solver"], chosen["grid"])
+    facts = {"validation": data, "members": members, "calls": 10}
+    results = {"rows": rows, "chosen": {key: chosen[key] for key in ("solver", "grid")}}
+    write(f"fields_{model.name}_samplings", seeds=[0], data=facts, results=results)
 
 
 def main() -> None:
     """Run the tables named."""
     tables: dict[str, Any] = {"weather": weather, "burgers": burgers}
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("table", choices=[*tables, "model"])
-    parser.add_argument("--model", default="burgers", help="for `model`: a name or a folder")
+    parser.add_argument("table", choices=[*tables, "model", "samplings"])
+    parser.add_argument("--model", default="burgers", help="for the last two: a name or a folder")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    if arguments.table == "model":
-        trained(arguments.model)
+    if arguments.table in ("model", "samplings"):
+        (trained if arguments.table == "model" else samplings)(arguments.model)
     else:
         tables[arguments.table]()
 
