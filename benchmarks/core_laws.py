@@ -155,11 +155,11 @@ class SlicedW2:
         return float((along - self.sorted).square().mean().sqrt())
 
 
-def distance(x: Tensor, exact: Tensor) -> tuple[float, float]:
-    """Root mean square distance of end points, and its standard error: a few points that change mode may rule it."""
+def distance(x: Tensor, exact: Tensor) -> tuple[float, float, float]:
+    """Root mean square distance of end points, its standard error (a few points that change mode may rule it), median."""
     squares = (x.to(F64) - exact).square().sum(1)
     value = float(squares.mean().sqrt())
     if not math.isfinite(value):
-        return math.inf, 0.0
+        return math.inf, 0.0, math.inf
     error = float(squares.std()) / math.sqrt(len(squares)) / (2 * max(value, 1e-30))
-    return value, error
+    return value, error, float(squares.sqrt().median())
