@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .scaffold import Scaffold
 
 _DATA = ("train", "vocabulary", "max_atoms", "conditions")
-_OPTIONS = ("atoms", "scaffold", "repeats")
+_OPTIONS = ("atoms", "scaffold", "repeats", "rings")
 REPEATS = 3
 """How often each step is made around a scaffold, by default."""
 NETWORKS = ("graph-transformer", "gdss")
@@ -256,8 +256,8 @@ class Molecules(Adapter):
         Args:
             streams: Random streams of the batch.
             options: Any of ``atoms`` (a number), ``scaffold`` (a SMILES, see `scaffold`) with ``repeats`` (how often
-                each step is made to fit the rest to it), and the model's properties (a number, or a list of them
-                that is dealt out in turn).
+                each step is made to fit the rest to it), ``rings`` (atoms of the largest ring), and the model's
+                properties (a number, or a list of them that is dealt out in turn).
         """
         options = dict(options or {})
         for name in options:
@@ -298,11 +298,19 @@ class Molecules(Adapter):
         return Scaffold.of(text, self.vocabulary, self.max_atoms)
 
     def hooks(self, frame: Frame, options: Mapping[str, Any] | None = None) -> Sequence[Hook]:
-        """Hold the scaffold, if one is asked for."""
-        scaffold = self.scaffold(options or {})
-        if scaffold is None:
-            return ()
-        return (scaffold.inpaint(self.process, frame, (options or {}).get("repeats", REPEATS)),)
+        """Hold the scaffold and keep larger rings away, where they are asked for."""
+        options, hooks = options or {}, []
+        scaffold = self.scaffold(options)
+        if scaffold is not None:
+            hooks.append(scaffold.inpaint(self.process, frame, options.get("repeats", REPEATS)))
+        if "rings" in options:
+            from .rings import LargestRing
+
+            if self.process.form == "adjacency":
+                got = f"{options['rings']} with network {self.network_name!r}"
+                raise expected("rings", got, "a model that believes in kinds of bonds")
+            hooks.append(LargestRing(options["rings"]))
+        return hooks
 
     def rewards(self) -> Mapping[str, Callable[[Any], float]]:
         """The properties that RDKit computes."""
