@@ -156,7 +156,7 @@ class SlicedW2:
 
 
 def distance(x: Tensor, exact: Tensor) -> tuple[float, float, float]:
-    """Root mean square distance of end points, its standard error (a few points that change mode may rule it), median."""
+    """Root mean square distance of end points, its standard error (a few that change mode may rule it), the median."""
     squares = (x.to(F64) - exact).square().sum(1)
     value = float(squares.mean().sqrt())
     if not math.isfinite(value):

@@ -5,7 +5,9 @@
     python benchmarks/fields_rivals.py fno --minutes 10
     python benchmarks/fields_rivals.py grid-regression --minutes 10
     python benchmarks/fields_rivals.py grid-diffusion --minutes 10
+    python benchmarks/fields_rivals.py wavelet-diffusion --minutes 20 --model burgers
     python benchmarks/fields_rivals.py fno --equation compressible --minutes 5
+    python benchmarks/fields_rivals.py picture --equation compressible --minutes 5
 
 All are trained by the house's trainer with one recipe on the same 2,000 trajectories: the number of steps is what the
 CPU seconds of a few steps say the budget allows, and the learning rate falls to zero over it. The U-Net is that of
@@ -13,7 +15,9 @@ CPU seconds of a few steps say the budget allows, and the learning rate falls to
 call that predicts the trajectory with no noise, by the same weights of its bands. ``fno`` is neuraloperator's
 (extra ``bench``), padded by a quarter of the box since nothing here is periodic, ``fno-bare`` the same without: it sees
 the ends glued but makes many more steps. A run that is stopped goes on; ``results/fields-<equation>-rivals.json`` gets
-one row from each.
+one row from each, with ``--model`` that of a model trained elsewhere. Where there are several fields, a figure is their
+mean: nRMSE and spread-skill as they are, errors in units of each field's deviation, squares in those of its variance.
+``picture`` draws what the models of a budget make of one held-out trajectory.
 """
 
 from __future__ import annotations
@@ -34,6 +38,8 @@ from torch import Tensor, nn
 import sciflow
 from sciflow.domains.fields import Fields, simulation
 from sciflow.domains.fields.coding import GIVEN
+from sciflow.domains.fields.draw import grid
+from sciflow.domains.fields.report import Metrics
 from sciflow.learning import EMA, Objective, Recipe, train
 from sciflow.learning.trainer import sample_index
 from sciflow.model import Model, Sampling
@@ -48,7 +54,7 @@ KINDS = (
     "grid-regression",
     "grid-diffusion",
 )
-COUNT, HELD, MEMBERS = 2000, 100, 8
+COUNT, HELD, MEMBERS, SHOWN = 2000, 100, 8, 8
 NETWORK: dict[str, Any] = {"name": "unet", "width": 24, "multiples": [1, 2, 4], "merge": "sum"}
 # As in configs/burgers.toml: nearly all of the energy is in the coarse band.
 PROCESS = {
@@ -63,6 +69,7 @@ RECIPE: dict[str, Any] = {
     "checkpoint_every": 200,
 }
 MODES, WIDTH, PADDING = (12, 24), 24, 0.25
+_POWERS = {"mse": 2, "mae": 1, "l_inf": 1, "abrupt": 1, "crps": 1, "mean": 1, "deviation": 1}
 
 
 class Operator(nn.Module):
@@ -216,9 +223,8 @@ def foretold(adapter: Fields, network: nn.Module, held: xr.Dataset) -> tuple[lis
     return found, (time.process_time() - begin) / len(truth)
 
 
-def drawn(adapter: Fields, network: nn.Module, path: Path, count: int) -> tuple[list[Any], float]:
+def drawn(model: Model, path: Path, count: int) -> tuple[list[Any], float]:
     """Samples of a diffusion model, and CPU seconds of one."""
-    model = Model(adapter, network, sampling())
     begin = time.process_time()
     plan = Generation.of(model, count, 0, device="cpu", options={"given": str(path)})
     made = [one for batch in plan.batches() for one in batch]
@@ -230,18 +236,50 @@ def sampling() -> Sampling:
     return sciflow.load("burgers").sampling
 
 
-def judged(rival: Rival) -> dict[str, Any]:
-    """Train and judge: one row."""
-    adapter, network, facts = trained(rival)
+def summed(found: Metrics, fields: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Figures of the samples and of persistence; of several fields their mean, see the module."""
+    rows: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
+    for row, which in zip(rows, ("value", "reference"), strict=True):
+        if len(fields) == 1:
+            row |= {name: getattr(figure, which) for name, figure in found.figures.items()}
+            continue
+        for kind in {name.partition(" of ")[0]: None for name in found.figures}:
+            values = [getattr(found.figures[f"{kind} of {field}"], which) for field in fields]
+            units = [found.figures[f"deviation of {field}"].reference or 1.0 for field in fields]
+            power = _POWERS.get(kind, 0)
+            scaled = [v / u**power for v, u in zip(values, units, strict=True) if v is not None]
+            row[kind] = sum(scaled) / len(fields) if len(scaled) == len(fields) else None
+            row |= {f"{kind} of {field}": v for field, v in zip(fields, values, strict=True)}
+    return rows
+
+
+def judged(rival: Rival, named: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Train and judge: its row, and that of persistence.
+
+    Args:
+        rival: What is trained.
+        named: A model to be judged in its place.
+    """
     _, held, path = rival.data()
+    if named is None:
+        adapter, network, facts = trained(rival)
+        model = Model(adapter, network, sampling())
+    else:
+        model = sciflow.load(named)
+        network, training = model.network, model.card["training"]
+        facts = {"steps": training["steps"], "cpu_s": training["seconds"], "model": named}
     truth = [held.isel(sample=k, drop=True) for k in range(HELD)]
     if rival.regression:
-        made, seconds = foretold(adapter, network, held)
+        made, seconds = foretold(model.adapter, network, held)
     else:
-        made, seconds = drawn(adapter, network, path, MEMBERS * HELD)
+        made, seconds = drawn(model, path, MEMBERS * HELD)
+    rival.folder.mkdir(exist_ok=True)
+    (rival.folder / "shown.nc").unlink(missing_ok=True)
+    with Fields.writer(rival.folder / "shown.nc") as out:
+        out.append(made[:SHOWN])
     found = Fields.metrics(made, truth)
     print(found.to_text(), flush=True)
-    row = {name: figure.value for name, figure in found.figures.items()}
+    row, lasting = summed(found, model.adapter.layout.fields)
     if rival.regression:  # a forecast without spread: its score is its mean error
         for name in [name for name in row if name.startswith("mae")]:
             row[name.replace("mae", "crps")] = row[name]
@@ -249,28 +287,47 @@ def judged(rival: Rival) -> dict[str, Any]:
         **row,
         "parameters": sum(p.numel() * (1 + p.is_complex()) for p in network.parameters()),
         "minutes": rival.minutes,
-        "steps": facts["steps"],
-        "train_cpu_s": facts["cpu_s"],
+        "steps": facts.pop("steps"),
+        "train_cpu_s": facts.pop("cpu_s"),
         "cpu_s_per_trajectory": seconds,
-    }
+        **facts,
+    }, {name: value for name, value in lasting.items() if value is not None}
+
+
+def picture(equation: str, minutes: float, number: int, folder: Path) -> None:
+    """Truth and what each kind makes of one held-out trajectory, side by side."""
+    shown = {"truth": xr.load_dataset(folder / "held.nc").isel(sample=number, drop=True)}
+    for kind in KINDS:
+        path = folder / f"{kind}-{minutes:g}" / "shown.nc"
+        if path.exists():
+            shown[kind.replace("-", " ")] = xr.load_dataset(path).isel(sample=number, drop=True)
+    path = RESULTS / f"fields-{equation}-{number}.png"
+    grid(list(shown.values()), path, list(shown))
+    print(path.name)
 
 
 def main() -> None:
     """Run one rival."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("kind", choices=KINDS)
+    parser.add_argument("kind", choices=[*KINDS, "picture"])
     parser.add_argument("--equation", default="burgers")
     parser.add_argument("--minutes", type=float, default=20, help="CPU minutes of training")
+    parser.add_argument("--model", default=None, help="judge this model: a name or a folder")
+    parser.add_argument("--number", type=int, default=0, help="of `picture`: the trajectory")
     parser.add_argument("--folder", type=Path, default=Path("runs/rivals"))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     base = arguments.folder / arguments.equation
+    if arguments.kind == "picture":
+        picture(arguments.equation, arguments.minutes, arguments.number, base)
+        return
     folder = base / f"{arguments.kind}-{arguments.minutes:g}"
-    row = judged(Rival(arguments.kind, arguments.equation, arguments.minutes, folder))
+    rival = Rival(arguments.kind, arguments.equation, arguments.minutes, folder)
+    row, lasting = judged(rival, arguments.model)
     name = f"fields-{arguments.equation}-rivals"
     path = RESULTS / f"{name}.json"
     rows = json.loads(path.read_text())["results"] if path.exists() else {}
-    rows[folder.name] = row
+    rows |= {folder.name: row, "persistence": lasting}
     recipe = {**RECIPE, "network": NETWORK, "process": PROCESS, "sampling": asdict(sampling())}
     operator = {"modes": MODES, "width": WIDTH, "layers": 4, "padding": PADDING}
     data = {"train": f"{arguments.equation}:{COUNT}", "test": HELD, "members": MEMBERS}

@@ -32,9 +32,7 @@ WAYS: dict[str, Mapping[str, Any]] = {
     f"best of {COUNT}": BEST,
     "particles from t = .5": {"low": 0.5, "keep": "best"},
     "particles from t = .8": {"low": 0.8, "keep": "best"},
-    "particles from t = .95": {"low": 0.95, "keep": "best"},
     "candidates from t = .5": {"method": "candidates", "low": 0.5},
-    "candidates from t = .9": {"method": "candidates", "low": 0.9},
 }
 
 
@@ -115,7 +113,8 @@ def main() -> None:
             row |= {"holds": row["holds"][0], "kekulised": kekulised(made, text)}
             scaffolds.append(row)
             print(row, flush=True)
-    rewards = []
+    rewards: list[dict[str, Any]] = []
+    save(args, model, without, scaffolds, rewards)
     for name in REWARDS:
         for way, options in {"plain": None, **WAYS}.items():
             runs = []
@@ -138,6 +137,17 @@ def main() -> None:
             }
             rewards.append(row)
             print({k: v for k, v in row.items() if k != "runs"}, flush=True)
+            save(args, model, without, scaffolds, rewards)
+
+
+def save(
+    args: argparse.Namespace,
+    model: sciflow.Model,
+    without: dict[str, Any],
+    scaffolds: list[dict[str, Any]],
+    rewards: list[dict[str, Any]],
+) -> None:
+    """Write the rows so far."""
     write(
         f"steering-{model.name}",
         seeds=args.seeds,

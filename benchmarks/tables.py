@@ -226,27 +226,6 @@ def burgers() -> str:
     return lines(head, rows)
 
 
-def rivals(equation: str) -> str:
-    """Wavelet diffusion and its rivals at equal training budget."""
-    columns = {
-        "minutes": ("CPU min", number(0)),
-        "steps": ("steps", number(0)),
-        "nrmse": ("nRMSE, one", number(3)),
-        "ensemble_nrmse": ("nRMSE, mean of 8", number(3)),
-        "mse": ("MSE", number(4)),
-        "l_inf": ("largest error", number(2)),
-        "abrupt": ("steepest tenth", number(3)),
-        "crps": ("fair CRPS", number(4)),
-        "spread_skill": ("spread-skill", number(2)),
-        "cpu_s_per_trajectory": ("CPU s each", number(4)),
-    }
-    rows = []
-    for name, row in read(f"fields-{equation}-rivals")["results"].items():
-        cells = [cell(row.get(column)) for column, (_, cell) in columns.items()]
-        rows.append([name.rpartition("-")[0].replace("-", " "), *cells])
-    return lines(["", *(head for head, _ in columns.values())], rows)
-
-
 def beside(name: str = "tables_molecules") -> Any:
     """The module `tables_molecules`, or another that lies beside this file."""
     if str(Path(__file__).parent) not in sys.path:
@@ -256,7 +235,8 @@ def beside(name: str = "tables_molecules") -> Any:
 
 TABLES: dict[str, Callable[[], str]] = {
     "burgers": burgers,
-    "burgers_rivals": lambda: rivals("burgers"),
+    "burgers_rivals": lambda: beside("tables_fields").rivals("burgers"),
+    "compressible_rivals": lambda: beside("tables_fields").rivals("compressible"),
     "molecules": molecules,
     "molecules_qm9": lambda: beside().field("qm9"),
     "molecules_zinc250k": lambda: beside().field("zinc250k"),

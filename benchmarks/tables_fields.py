@@ -1,8 +1,37 @@
-"""Tables of docs/fields.md on control and super-resolution (see `tables`)."""
+"""Tables of docs/fields.md on rivals, control, super-resolution and rollouts (see `tables`)."""
 
 from __future__ import annotations
 
 from tables import NONE, lines, number, read
+
+
+def rivals(equation: str) -> str:
+    """Wavelet diffusion and its rivals at equal training budget; the longest budget first, by nRMSE."""
+    columns = {
+        "minutes": ("CPU min", number(0)),
+        "steps": ("steps", number(0)),
+        "nrmse": ("nRMSE, one", number(3)),
+        "ensemble_nrmse": ("nRMSE, mean of 8", number(3)),
+        "mse": ("MSE", number(4)),
+        "l_inf": ("largest error", number(2)),
+        "abrupt": ("steepest tenth", number(3)),
+        "crps": ("fair CRPS", number(4)),
+        "spread_skill": ("spread-skill", number(2)),
+        "cpu_s_per_trajectory": ("CPU s each", number(4)),
+    }
+    found = read(f"fields-{equation}-rivals")["results"]
+    order = sorted(found, key=lambda n: (-found[n].get("minutes", 0), found[n]["nrmse"]))
+    rows = []
+    for name in order:
+        row = found[name]
+        cells = [cell(row.get(column)) for column, (_, cell) in columns.items()]
+        label = (name.rpartition("-")[0] or name).replace("-", " ")
+        forward = found.get(f"fno-{row.get('minutes', 0):g}")
+        cost = row["cpu_s_per_trajectory"] / forward["cpu_s_per_trajectory"] if forward else None
+        shipped = f" (shipped `{row['model']}`)" if "model" in row else ""
+        rows.append([label + shipped, *cells, number(2)(cost)])
+    head = ["", *(head for head, _ in columns.values()), "in FNO forwards"]
+    return lines(head, rows)
 
 
 def control() -> str:

@@ -77,8 +77,8 @@ def rewards(name: str = "steering-qm9") -> str:
     """Mean rewards by way of steering."""
     found = _read(name)
     names = list(dict.fromkeys(row["reward"] for row in found["rewards"]))
-    ways = list(dict.fromkeys(row["way"] for row in found["rewards"]))
     known = {(row["reward"], row["way"]): row for row in found["rewards"]}
+    ways = dict.fromkeys(way for _, way in known if all((name, way) in known for name in names))
     rows = []
     for way in ways:
         own = [known[k, way] for k in names]

@@ -24,12 +24,16 @@ _FRAMES = 6
 _INK, _QUIET = "#2b2f36", "#7a828e"
 
 
-def grid(objects: Sequence[xr.Dataset], path: str | Path) -> None:
+def grid(
+    objects: Sequence[xr.Dataset], path: str | Path, titles: Sequence[str] | None = None
+) -> None:
     """Draw the first field of trajectories.
 
     Args:
         objects: Trajectories; at most `MOST` are drawn.
         path: ``.svg`` or ``.png``.
+        titles: What the panels are called; without them they are samples, numbered, and one ensemble if they start
+            alike.
 
     Raises:
         SciflowError: There is nothing to draw, or the suffix is another.
@@ -42,9 +46,11 @@ def grid(objects: Sequence[xr.Dataset], path: str | Path) -> None:
     layout = Layout.of(objects[0], path="sample 0")
     name = layout.fields[0]
     shown = [np.asarray(one[name].transpose(TIME, *layout.space).values) for one in objects[:MOST]]
-    panels = [(f"sample {k}", box, False) for k, box in enumerate(shown)]
+    named = titles or [f"sample {k}" for k in range(len(shown))]
+    panels = [(title, box, False) for title, box in zip(named, shown, strict=False)]
     size = float(np.sqrt(np.mean(np.square(shown[0])))) or 1.0
-    if len(shown) > 1 and all(np.abs(box[0] - shown[0][0]).max() < 1e-3 * size for box in shown):
+    alike = all(np.abs(box[0] - shown[0][0]).max() < 1e-3 * size for box in shown)
+    if titles is None and len(shown) > 1 and alike:
         every = np.stack([np.asarray(one[name].transpose(TIME, *layout.space)) for one in objects])
         first = [("mean", every.mean(0), False), ("spread", every.std(0, ddof=1), True)]
         panels = first + panels[: MOST - 2]

@@ -4,7 +4,8 @@ The network says of every pair what it believes; the graph G of the believed bon
 hold a ring that is too large, since pairs are believed one by one: two places where the same two pieces may be joined,
 each as likely as the other, are one ring too many if both are taken. At every call
 
-* while a bond of G lies in no ring of at most `size` atoms, but in a larger one, the least believed of these is taken out;
+* while a bond of G lies in no ring of at most `size` atoms, but in a larger one, the least believed such bond is
+  taken out;
 * a pair that is not joined, whose ends are at least `size` bonds apart within one piece of G, is not joined.
 
 Both as certain: their law of the data becomes "no bond". Nothing else is changed, and what is generated still comes
@@ -110,8 +111,11 @@ def _matrix(pairs: Tensor, i: Tensor, j: Tensor, nodes: int) -> Tensor:
 
 
 def _distances(adjacency: Tensor, start: Tensor | None = None) -> Tensor:
-    """Bonds between atoms of graphs ``[B, N, N]``: ``[B, N, N]``, or ``[B, N]`` from one atom each; infinite between
-    pieces."""
+    """Bonds between atoms of graphs ``[B, N, N]``, infinite between pieces.
+
+    Returns:
+        ``[B, N, N]``, or from one atom each ``[B, N]``.
+    """
     nodes = adjacency.shape[-1]
     eye = torch.eye(nodes, device=adjacency.device)
     front = eye.expand_as(adjacency) if start is None else eye[start].unsqueeze(1)
