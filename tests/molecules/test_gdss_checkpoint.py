@@ -1,23 +1,14 @@
-"""Foreign weights: what is read is right, and nothing that a file says is run."""
+"""Weights of GDSS's authors: what is read is right, and what does not fit is said."""
 
 from __future__ import annotations
 
-import os
-import pickle
-import struct
-import sys
-import types
-import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
-from sciflow.domains.molecules import torch_zip
 from sciflow.domains.molecules.gdss_checkpoint import (
     ATOM_TYPES,
     SAMPLERS,
@@ -28,93 +19,7 @@ from sciflow.domains.molecules.gdss_checkpoint import (
     settings_from,
 )
 from sciflow.errors import SciflowError
-
-Document = dict[str, Any]
-
-
-@pytest.fixture
-def attribute_dict() -> Iterator[type]:
-    """A class that pickles as easydict.EasyDict, attributes and all, while the test runs."""
-
-    class EasyDict(dict):
-        def __init__(self, **items: Any) -> None:
-            super().__init__(items)
-            self.__dict__.update(items)
-
-    EasyDict.__module__, EasyDict.__qualname__ = "easydict", "EasyDict"
-    module = types.ModuleType("easydict")
-    module.EasyDict = EasyDict  # type: ignore[attr-defined]
-    sys.modules["easydict"] = module
-    yield EasyDict
-    del sys.modules["easydict"]
-
-
-def random_like(names: dict[str, tuple[int, ...]]) -> OrderedDict[str, Tensor]:
-    return OrderedDict((name, torch.randn(shape)) for name, shape in names.items())
-
-
-def linear(name: str, *widths: int) -> dict[str, tuple[int, ...]]:
-    shapes: dict[str, tuple[int, ...]] = {}
-    for k in range(len(widths) - 1):
-        shapes[f"{name}.linears.{k}.weight"] = (widths[k + 1], widths[k])
-        shapes[f"{name}.linears.{k}.bias"] = (widths[k + 1],)
-    return shapes
-
-
-def document(attribute_dict: Callable[..., Any]) -> Document:
-    """A checkpoint of the smallest networks, laid out as the authors' files are."""
-    x = {"layers.0.weight": (2, 4), "layers.0.bias": (4,)} | linear("final", 6, 12, 12, 2)
-    adj: dict[str, tuple[int, ...]] = {}
-    for k, (inner, c, out) in enumerate(((2, 1, 3), (4, 3, 2))):
-        for channel in range(c):
-            for part in "qkv":
-                adj[f"layers.{k}.attn.{channel}.gnn_{part}.weight"] = (inner, 4)
-                adj[f"layers.{k}.attn.{channel}.gnn_{part}.bias"] = (4,)
-        hidden = 2 * max(c, out)
-        adj |= linear(f"layers.{k}.mlp", 2 * c, hidden, out)
-        adj |= linear(f"layers.{k}.multi_channel", c * 4, hidden, 4)
-    adj |= linear("final", 6, 12, 12, 1)
-    ve = {"beta_min": 0.2, "beta_max": 1.0, "num_scales": 1000}
-    vp = {"beta_min": 0.1, "beta_max": 1.0, "num_scales": 1000}
-    return {
-        "model_config": attribute_dict(
-            data=attribute_dict(data="ZINC250k", max_node_num=38, max_feat_num=2),
-            sde=attribute_dict(
-                x=attribute_dict(type="VP", **vp), adj=attribute_dict(type="VE", **ve)
-            ),
-            seed=42,
-            lr=1e-3,
-            flags=[True, None, ("a", 1.5)],
-        ),
-        "params_x": {"model_type": "ScoreNetworkX", "max_feat_num": 2, "depth": 1, "nhid": 4},
-        "params_adj": {
-            "model_type": "ScoreNetworkA",
-            "max_feat_num": 2,
-            "max_node_num": 38,
-            "nhid": 4,
-            "num_layers": 2,
-            "num_linears": 2,
-            "c_init": 1,
-            "c_hid": 3,
-            "c_final": 2,
-            "adim": 4,
-            "num_heads": 2,
-            "conv": "GCN",
-        },
-        "x_state_dict": random_like(x),
-        "adj_state_dict": random_like(adj),
-    }
-
-
-@pytest.fixture
-def good(attribute_dict: Callable[..., Any]) -> Document:
-    return document(attribute_dict)
-
-
-def saved(folder: Path, content: Any, **options: Any) -> Path:
-    path = folder / "weights.pth"
-    torch.save(content, path, **options)
-    return path
+from tests.molecules.authors_file import Document, saved
 
 
 # ---- good files ---------------------------------------------------------------------------------
@@ -171,20 +76,6 @@ def test_reading_leaves_the_random_numbers_alone(tmp_path: Path, good: Document)
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_views_of_a_storage_keep_their_place(tmp_path: Path) -> None:
-    base = torch.arange(24.0)
-    content = {"a": base[4:10].view(2, 3).t(), "b": base[::5], "c": torch.empty(0, 3)}
-    got = torch_zip.read(saved(tmp_path, content))
-    assert all(torch.equal(got[name], content[name]) for name in content)
-
-
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16, torch.int64])
-def test_numbers_of_every_kind(tmp_path: Path, dtype: torch.dtype) -> None:
-    content = [torch.arange(5, dtype=dtype), torch.tensor([True, False]), torch.tensor(3.0)]
-    got = torch_zip.read(saved(tmp_path, content))
-    assert all(torch.equal(a, b) and a.dtype == b.dtype for a, b in zip(got, content, strict=True))
-
-
 def test_settings_are_plain_data(tmp_path: Path, good: Document) -> None:
     checkpoint = read(saved(tmp_path, good))
     assert settings_from(checkpoint) == {
@@ -218,151 +109,7 @@ def test_constructor_arguments_make_networks_to_train(good: Document) -> None:
     }
 
 
-# ---- hostile files ------------------------------------------------------------------------------
-class Call:
-    """Pickles as the call of a function."""
-
-    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
-        self.call = function, arguments
-
-    def __reduce__(self) -> Any:
-        return self.call
-
-
-def placed(good: Document, place: str, thing: Any) -> Any:
-    if place == "alone":
-        return thing
-    if place == "config":
-        good["model_config"]["data"]["dir"] = thing
-    elif place == "key":
-        good["model_config"][(thing,)] = 1
-    else:
-        good["x_state_dict"]["layers.0.bias"] = thing
-    return good
-
-
-@pytest.mark.parametrize("place", ["alone", "config", "key", "weights"])
-@pytest.mark.parametrize("function", ["system", "eval", "open", "getattr", "import"])
-def test_no_file_runs_code(tmp_path: Path, good: Document, place: str, function: str) -> None:
-    trace = tmp_path / "trace"
-    call = {
-        "system": Call(os.system, f"touch {trace}"),
-        "eval": Call(eval, f"open({str(trace)!r}, 'w')"),
-        "open": Call(open, str(trace), "w"),
-        "getattr": Call(getattr, "text", "format"),
-        "import": Call(__import__, "antigravity"),
-    }[function]
-    with pytest.raises(SciflowError, match=r"names (posix|nt|__builtin__|io|_io)\.\w+.*not.* run"):
-        read(saved(tmp_path, placed(good, place, call)))
-    assert not trace.exists()
-    assert "antigravity" not in sys.modules
-
-
-@pytest.mark.parametrize(
-    "function",
-    [torch.load, torch.hub.load, torch.nn.Linear, torch.jit.load, pickle.loads, OrderedDict.pop],
-)
-def test_no_other_function_of_torch_is_known(tmp_path: Path, function: Any) -> None:
-    with pytest.raises(SciflowError, match="names .* expected tensors and plain data"):
-        read(saved(tmp_path, {"model_config": Call(function, "x")}))
-
-
-PUT = b"ctorch._utils\n_rebuild_tensor_v2\n"
-STORE = (
-    b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x02tQ"
-)
-
-
-@pytest.mark.parametrize(
-    "code",
-    [
-        b"cos\nsystem\n(X\x04\x00\x00\x00exittR.",  # os.system("exit")
-        b"(X\x04\x00\x00\x00exitios\nsystem\n.",  # the same by INST
-        b"\x8c\x02os\x8c\x06system\x93\x8c\x04exit\x85R.",  # the same by STACK_GLOBAL
-        b"\x82\x01.",  # a number from the extension registry
-        PUT + b")R.",  # a tensor of nothing
-        PUT + b"(K\x01K\x02K\x03K\x04tR.",  # a tensor of numbers
-        PUT + b"(" + STORE + b"K\x00(K\xfft(K\x00ttR.",  # larger than its storage
-        PUT + b"(" + STORE + b"K\x00(K\x02t(K\x09ttR.",  # beyond its storage
-        PUT + b"(" + STORE + b"J\xf0\xff\xff\xff(K\x01t(K\x01ttR.",  # before its storage
-        PUT
-        + b"("
-        + STORE
-        + b"K\x00(K\x02t(K\x01ttR}X\x01\x00\x00\x00a\x88sb.",  # tensor with state
-        PUT + b"}X\x0c\x00\x00\x00__defaults__)sb.",  # a function with state
-        b"ctorch\nFloatStorage\n)R.",  # a type, called
-        b"ctorch\nFloatStorage\n}X\x05\x00\x00\x00dtypeK\x01sb.",  # a type with state
-        b"ccollections\nOrderedDict.fromkeys\n)R.",
-        b"(X\x07\x00\x00\x00storageK\x01K\x01K\x01K\x01tQ.",  # a storage of no type
-        STORE.replace(b"X\x01\x00\x00\x000", b"X\x05\x00\x00\x00../..") + b".",  # of no member
-        STORE.replace(b"K\x02tQ", b"K\x03tQ") + b".",  # of another length
-        b"\x80\x02r\xff\xff\xff\xff.",  # a memo far away
-        b"X\xff\xff\xff\x7fshort.",
-        b"cnowhere\nnothing\n.",
-        b"}q\x00h\x00h\x00s.",  # a dictionary as a key
-        b"",
-    ],
-)
-def test_damaged_pickles_are_one_clear_error(tmp_path: Path, code: bytes) -> None:
-    path = tmp_path / "weights.pth"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("archive/data.pkl", code)
-        archive.writestr("archive/data/0", struct.pack("<2f", 1.0, 2.0))
-    with pytest.raises(SciflowError, match=r"^weights\.pth: ") as caught:
-        read(path)
-    assert "\n" not in str(caught.value)
-    fine = [torch.ones(2)]  # and the reader is as it was
-    assert torch.equal(torch_zip.read(saved(tmp_path, fine))[0], fine[0])
-
-
 # ---- other files --------------------------------------------------------------------------------
-def test_a_truncated_file_is_said(tmp_path: Path, good: Document) -> None:
-    path = saved(tmp_path, good)
-    whole = path.read_bytes()
-    for size in (0, 1, 30, 500, len(whole) // 2, len(whole) - 20):
-        path.write_bytes(whole[:size])
-        with pytest.raises(SciflowError, match="truncated.*expected a whole file"):
-            read(path)
-
-
-def test_a_damaged_storage_is_said(tmp_path: Path, good: Document) -> None:
-    path = saved(tmp_path, good)
-    whole = bytearray(path.read_bytes())
-    numbers = good["x_state_dict"]["layers.0.weight"].numpy().tobytes()
-    whole[bytes(whole).index(numbers)] ^= 1
-    path.write_bytes(whole)
-    with pytest.raises(SciflowError, match="CRC"):
-        read(path)
-
-
-@pytest.mark.parametrize("content", [b"\x00\xff" * 900, b"PK\x03\x04 no zip", b"<html>404</html>"])
-def test_random_bytes_are_said(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "weights.pth"
-    path.write_bytes(content)
-    with pytest.raises(SciflowError, match="no zip, or a truncated one"):
-        read(path)
-
-
-def test_missing_files_and_folders_are_said(tmp_path: Path) -> None:
-    with pytest.raises(SciflowError, match="readable file"):
-        read(tmp_path / "none.pth")
-    with pytest.raises(SciflowError, match="readable file"):
-        read(tmp_path)
-
-
-def test_the_old_format_is_said(tmp_path: Path, good: Document) -> None:
-    with pytest.raises(SciflowError, match="before 1.6.*newer torch"):
-        read(saved(tmp_path, good, _use_new_zipfile_serialization=False))
-
-
-def test_other_zips_are_said(tmp_path: Path) -> None:
-    path = tmp_path / "weights.pth"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("readme.txt", "hello")
-    with pytest.raises(SciflowError, match=r"a zip with 0 data\.pkl"):
-        read(path)
-
-
 @pytest.mark.parametrize("content", [{"state_dict": {}, "epoch": 3}, [1, 2], torch.ones(2), None])
 def test_checkpoints_of_others_are_said(tmp_path: Path, content: Any) -> None:
     with pytest.raises(SciflowError, match="a checkpoint of GDSS with model_config"):
