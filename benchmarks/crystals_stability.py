@@ -2,6 +2,7 @@
 
     SCIFLOW_DATA=... python benchmarks/crystals_stability.py coverage --limit 200
     SCIFLOW_DATA=... python benchmarks/crystals_stability.py stability --limit 30
+    SCIFLOW_DATA=... python benchmarks/crystals_stability.py stability --crystals made.extxyz --name mp20-ab-initio
 
 ``coverage`` takes COV-R and COV-P of MP-20's test crystals by as many training crystals (the floor of every model), by
 training crystals with their coordinates drawn anew, and by those with their elements shuffled among all.
@@ -10,20 +11,34 @@ training crystals with their coordinates drawn anew, and by those with their ele
 file: test crystals, whose energies above the hull the Materials Project states (the error of the instrument), and what
 substitution of elements into the nearest composition of the training file predicts for them. Reference energies of the
 elements are fitted to ``--fitted`` training crystals as they are. Novelty is against the training file.
+
+``--crystals`` adds the first crystals of a file (of what a model generated, see ``crystals_generation.py``) to the rows
+that are there: valid or not, they count. "energy" is the Wasserstein-1 distance, in eV per site, of their CHGNet
+energies of formation before relaxation to those of the test crystals.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import time
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from record import write
+from record import RESULTS, write
 
-from sciflow.domains.crystals import Crystal, baselines, coverage, datasets, relaxation, stability
+from sciflow.domains.crystals import (
+    Crystal,
+    baselines,
+    coverage,
+    datasets,
+    distances,
+    files,
+    relaxation,
+    stability,
+)
 
 
 def some(table: datasets.Table, count: int, seed: int, known: bool = False) -> list[int]:
@@ -81,14 +96,28 @@ def stable(args: argparse.Namespace) -> None:
     places = some(test, args.limit, args.seed + 1, known=True)
     targets = [test.crystals[k] for k in places]
     stated = np.array([test.properties[columns[1]][k] for k in places])
-    made = [found[0] for found in baselines.substitution(targets, train.crystals, 1) if found]
+    path = RESULTS / "crystals-stability.json"
     results: dict[str, Any] = {}
-    for name, crystals in (("test crystals", targets), ("substitution", made)):
+    if args.crystals:
+        if path.exists():
+            results = json.loads(path.read_text())["results"]
+        own = files.read(args.crystals).objects
+        sets = [(args.name, own[: args.limit])]
+        real = unrelaxed(chosen(test.crystals, args.energies), references)
+        row = {"energy": distances.wasserstein(unrelaxed(own[: args.energies], references), real)}
+        again = unrelaxed(chosen(train.crystals, args.energies), references)
+        row |= {"energy_floor": distances.wasserstein(again, real), "energies": args.energies}
+        results[args.name] = row
+        print(row, flush=True)
+    else:
+        made = [found[0] for found in baselines.substitution(targets, train.crystals, 1) if found]
+        sets = [("test crystals", targets), ("substitution", made)]
+    for name, crystals in sets:
         start = time.process_time()
         found = stability.evaluate(
             crystals, hull, references, train.crystals, steps=args.steps, workers=1
         )
-        row: dict[str, Any] = dict(found.figures)
+        row: dict[str, Any] = {**results.get(name, {}), **found.figures}
         row["cpu_seconds_each"] = (time.process_time() - start) / len(crystals)
         row["problems"] = sorted({r.problem for r in found.table if r.problem})
         if name == "test crystals":
@@ -102,6 +131,18 @@ def stable(args: argparse.Namespace) -> None:
         write("crystals-stability", seeds=[args.seed], data=data, results=results)
 
 
+def chosen(crystals: list[Crystal], count: int) -> list[Crystal]:
+    """A random choice, always the same."""
+    return [crystals[k] for k in np.random.default_rng(7).permutation(len(crystals))[:count]]
+
+
+def unrelaxed(crystals: list[Crystal], references: stability.References) -> list[float]:
+    """Energies of formation in eV per site of crystals as they are; those without one are left out."""
+    energies = relaxation.energies(crystals)
+    found = [references.formation(c, e) for c, e in zip(crystals, energies, strict=True)]
+    return [value for value in found if math.isfinite(value)]
+
+
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(
@@ -111,6 +152,9 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=200)
     parser.add_argument("--fitted", type=int, default=500)
     parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--crystals", help="file of generated crystals, instead of the baselines")
+    parser.add_argument("--name", default="generated", help="name of their row")
+    parser.add_argument("--energies", type=int, default=200, help="crystals for W1 of the energy")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1)
     args = parser.parse_args()
