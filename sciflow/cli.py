@@ -367,15 +367,16 @@ def show(
 
 
 @app.command(
-    epilog=_foot("models", "sciflow models", "sciflow models --matrix", "sciflow models --json")
+    epilog=_foot("models", "sciflow models", "sciflow models qm9", "sciflow models --matrix")
 )
 def models(
+    name: Annotated[str, typer.Argument(help="A model, or a folder: all that is known.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, all that is known.")] = False,
     matrix: Annotated[
         bool, typer.Option("--matrix", help="Which solver treats which path on which space.")
     ] = False,
 ) -> None:
-    """List the shipped models: what they were trained on, and their measured numbers.
+    """List the shipped models; of one: what it was trained on, and its measured figures.
 
     With --matrix, list what the core defines: paths, spaces and solvers, and why some do not go together.
     """
@@ -384,11 +385,11 @@ def models(
 
         print(json.dumps(pairs.table(), indent=1) if as_json else pairs.text())
         return
-    from .model import cards
-    from .runtime.cards import text
+    from .model import card, cards
+    from .runtime.cards import overview, text
 
-    found = cards()
-    print(json.dumps(found, indent=1) if as_json else text(found))
+    found = {name: card(name)} if name else cards()
+    print(json.dumps(found, indent=1) if as_json else text(found) if name else overview(found))
 
 
 @app.command("import", epilog=_foot("import", "sciflow import NAME weights.pth -o mine"))

@@ -98,16 +98,26 @@ def cards(domain: str | None = None) -> dict[str, dict[str, Any]]:
     Each has ``domain``, ``folder``, ``sampling`` and the entries of its card; the one that a
     domain takes where none is named has ``default`` true, else it is the first.
     """
-    found = {}
-    for name, folder in registry.shipped(domain).items():
-        config = _read(folder)
-        found[name] = {
-            "domain": config["domain"],
-            "folder": str(folder),
-            "sampling": config.get("sampling", {}),
-            **config.get("card", {}),
-        }
-    return found
+    return {name: _card(folder) for name, folder in registry.shipped(domain).items()}
+
+
+def card(name: str | Path) -> dict[str, Any]:
+    """What is known of one model, by its name or folder (see `cards`).
+
+    Raises:
+        SciflowError: There is no such model, or its files are damaged.
+    """
+    return _card(_folder(name))
+
+
+def _card(folder: Path) -> dict[str, Any]:
+    config = _read(folder)
+    return {
+        "domain": config["domain"],
+        "folder": str(folder),
+        "sampling": config.get("sampling", {}),
+        **config.get("card", {}),
+    }
 
 
 def default(domain: str) -> str:
@@ -136,17 +146,7 @@ def load(name: str | Path) -> Model:
     Raises:
         SciflowError: There is no such model, or its files are damaged or do not fit together.
     """
-    folder = Path(name)
-    if not (folder / CONFIG).is_file():
-        shipped = registry.shipped()
-        if str(name) not in shipped:
-            wanted = "the folder of a model or a shipped name"
-            if folder.exists():
-                raise expected(str(name), f"a place without {CONFIG}", wanted)
-            if not shipped:
-                raise expected("model", str(name), "the folder of a model (none are shipped)")
-            raise unknown("model", str(name), shipped)
-        folder = shipped[str(name)]
+    folder = _folder(name)
     config = _read(folder)
     try:
         adapter = registry.adapter(config["domain"]).from_config(config["adapter"])
@@ -164,6 +164,21 @@ def load(name: str | Path) -> Model:
         )
     checkpoint.load_into(network, tensors, str(weights))
     return Model(adapter, network.eval(), sampling, config.get("card", {}), folder.resolve().name)
+
+
+def _folder(name: str | Path) -> Path:
+    folder = Path(name)
+    if not (folder / CONFIG).is_file():
+        shipped = registry.shipped()
+        if str(name) not in shipped:
+            wanted = "the folder of a model or a shipped name"
+            if folder.exists():
+                raise expected(str(name), f"a place without {CONFIG}", wanted)
+            if not shipped:
+                raise expected("model", str(name), "the folder of a model (none are shipped)")
+            raise unknown("model", str(name), shipped)
+        return shipped[str(name)]
+    return folder
 
 
 def _read(folder: Path) -> dict[str, Any]:

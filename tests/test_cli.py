@@ -227,7 +227,10 @@ def test_models_and_doctor(run: Sciflow, here: Path, monkeypatch: pytest.MonkeyP
     tiny.model().save(here / "home" / "models" / "small")
     monkeypatch.setattr(registry, "folder", lambda name: here / "home")
     assert run("models") == 0
-    assert "small  (molecules)" in run.out and "an untrained model for tests" in run.out
+    assert run.out.startswith("molecules:\n  small") and "an untrained model for tests" in run.out
+    assert run("models", "small") == 0
+    assert "small  (molecules)" in run.out and "steps 6" in run.out
+    assert run("models", "smal") == 2 and "did you mean 'small'" in run.err
     assert run("models", "--json") == 0
     assert json.loads(run.out)["small"]["sampling"]["steps"] == 6
     assert run("generate", "molecules", "-n", 2, "-o", "x.smi") == 0, "the first is the default"

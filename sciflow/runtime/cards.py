@@ -7,14 +7,38 @@ they were taken.
 
 from __future__ import annotations
 
+import shutil
+import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+_NONE = "no model is shipped; train one: sciflow train --help"
+
+
+def overview(cards: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return what the models of each domain are for, a line or two each, as wide as the terminal."""
+    if not cards:
+        return _NONE
+    width = max(map(len, cards)) + 4
+    wide = min(shutil.get_terminal_size().columns, 120)
+    lines, domain = [], None
+    for name, card in cards.items():
+        if card["domain"] != domain:
+            domain = card["domain"]
+            lines += ["", f"{domain}:"]
+        mark = "* " if card.get("default") else "  "
+        words = textwrap.wrap(card.get("description", ""), max(30, wide - width)) or [""]
+        lines += [f"{mark}{name}".ljust(width) + words[0]]
+        lines += [" " * width + more for more in words[1:]]
+    told = "data, training and measured figures"
+    lines += ["", f"* is taken where none is named; sciflow models NAME tells {told}"]
+    return "\n".join(lines[1:])
 
 
 def text(cards: Mapping[str, Mapping[str, Any]]) -> str:
     """Return cards (see `sciflow.model.cards`) as text."""
     if not cards:
-        return "no model is shipped; train one: sciflow train --help"
+        return _NONE
     return "\n\n".join("\n".join(_lines(name, card)) for name, card in cards.items())
 
 
@@ -48,4 +72,4 @@ def _value(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-__all__ = ["text"]
+__all__ = ["overview", "text"]

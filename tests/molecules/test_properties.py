@@ -261,7 +261,16 @@ def test_a_checkpoint_of_before_goes_on(table: Path, trained: Path, tmp_path: Pa
 
 def test_what_training_leaves_out_is_counted_and_named(tmp_path: Path) -> None:
     path = tmp_path / "mixed.smi"
-    rows = ["CCO", "CC[NH3+].[Cl-]", "CCCCCCCC", "C[CH2]", "CC(=O)[O-]", "Cl", "C(C)(C)(C)(C)C"]
+    rows = [
+        "CCO",
+        "CC[NH3+].[Cl-]",
+        "CCCCCCCC",
+        "C[CH2]",
+        "CC(=O)[O-]",
+        "Cl",
+        "C(C)(C)(C)(C)C",
+        "*CC",
+    ]
     path.write_text("\n".join(rows), encoding="utf-8")
     data = {"train": str(path), "max_atoms": 5, "vocabulary": ["C", "O"]}
     _, dataset = Molecules.from_data(data, {"network": TINY})
@@ -271,10 +280,16 @@ def test_what_training_leaves_out_is_counted_and_named(tmp_path: Path) -> None:
     assert reasons.pop("more than 5 heavy atoms") == 1
     assert reasons.pop("atom O- is not in the vocabulary") == 1
     assert reasons.pop("atom Cl is not in the vocabulary") == 1
+    assert reasons.pop("atom * is not in the vocabulary") == 1
     assert sum("radical" in reason for reason in reasons) == 1
     assert sum("valence" in reason for reason in reasons) == 1
     found, _ = Molecules.from_data({"train": str(path), "max_atoms": 5}, {"network": TINY})
     assert found.vocabulary.names == ("C", "O", "Cl", "O-")  # not N+ and Cl- of the salt
+
+
+def test_a_property_that_the_model_lacks_is_named() -> None:
+    with pytest.raises(SciflowError, match="gap.*a model that has learnt.*qm9-properties"):
+        sciflow.generate("qm9", n=1, steps=2, options={"gap": 0.2})
 
 
 def test_one_error_where_nothing_is_left(tmp_path: Path) -> None:
