@@ -21,7 +21,7 @@ from sciflow.system import System
 
 from .graphs import MolecularGraphs, encode, to_mol
 from .process import Process
-from .properties import Conditions
+from .properties import COMPUTED, MEASURED, Conditions
 from .training import GraphDataset, load_graphs
 from .vocabulary import Vocabulary
 
@@ -261,8 +261,12 @@ class Molecules(Adapter):
         """
         options = dict(options or {})
         for name in options:
-            if name not in (*_OPTIONS, *self.conditions.names):
-                raise unknown("option", name, (*_OPTIONS, *self.conditions.names))
+            if name in (*_OPTIONS, *self.conditions.names):
+                continue
+            if name in (*COMPUTED, *MEASURED):
+                do = "qm9-properties has gap, mu, logp and qed; or train one with conditions"
+                raise expected("option", name, "a model that has learnt this property", do)
+            raise unknown("option", name, (*_OPTIONS, *self.conditions.names))
         fixed, scaffold = options.pop("atoms", None), self.scaffold(options)
         least = len(scaffold) if scaffold else 1
         if fixed is not None:

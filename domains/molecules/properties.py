@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
 COMPUTED = ("qed", "logp", "tpsa", "weight")
 """What RDKit computes."""
+MEASURED = ("mu", "alpha", "homo", "lumo", "gap", "r2", "zpve", "cv")
+"""What QM9 has."""
 
 
 def compute(name: str, mol: Chem.Mol) -> float:
@@ -248,4 +250,4 @@ class Conditions:
         return {k: x.to(device) for k, x in self.show(values, len(streams)).items()}
 
 
-__all__ = ["COMPUTED", "Conditions", "Scale", "column", "compute", "computed", "table"]
+__all__ = ["COMPUTED", "MEASURED", "Conditions", "Scale", "column", "compute", "computed", "table"]

@@ -75,9 +75,12 @@ class Vocabulary:
 
     @classmethod
     def of(cls, mols: Iterable[Chem.Mol]) -> Vocabulary:
-        """Find the atom types of a data set: neutral before charged, by frequency."""
+        """Find the atom types of a data set: neutral before charged, by frequency; dummy atoms are none."""
         counts = Counter(
-            (atom.GetSymbol(), atom.GetFormalCharge()) for mol in mols for atom in mol.GetAtoms()
+            (atom.GetSymbol(), atom.GetFormalCharge())
+            for mol in mols
+            for atom in mol.GetAtoms()
+            if atom.GetAtomicNum()
         )
         order = sorted(counts, key=lambda kind: (kind[1] != 0, -counts[kind], kind))
         return cls(tuple(atom_name(*kind) for kind in order))
