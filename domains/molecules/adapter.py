@@ -263,9 +263,9 @@ class Molecules(Adapter):
         for name in options:
             if name in (*_OPTIONS, *self.conditions.names):
                 continue
-            if name in (*COMPUTED, *MEASURED):
+            if name in (*COMPUTED, *MEASURED) and not self.conditions.names:
                 do = "qm9-properties has gap, mu, logp and qed; or train one with conditions"
-                raise expected("option", name, "a model that has learnt this property", do)
+                raise expected("option", name, "a model that has learnt it", do)
             raise unknown("option", name, (*_OPTIONS, *self.conditions.names))
         fixed, scaffold = options.pop("atoms", None), self.scaffold(options)
         least = len(scaffold) if scaffold else 1
@@ -320,7 +320,7 @@ class Molecules(Adapter):
         """The properties that RDKit computes."""
         from functools import partial
 
-        from .properties import COMPUTED, compute
+        from .properties import compute
 
         return {name: partial(compute, name) for name in COMPUTED}
 
