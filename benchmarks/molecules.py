@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import random
 import statistics
 import time
 from pathlib import Path
@@ -29,7 +28,7 @@ from record import RESULTS, write
 from tables_molecules import field
 
 import sciflow
-from sciflow.domains.molecules import Molecules
+from sciflow.domains.molecules import Molecules, datasets
 from sciflow.domains.molecules.reference import Reference
 from sciflow.runtime.device import keep_memory
 from sciflow.runtime.generate import Generation
@@ -84,8 +83,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     keep_memory()
     reference = Reference(Molecules.read(f"{args.data}:test").objects)
-    known = Molecules.read(f"{args.data}:train").objects
-    train = Reference(random.Random(0).sample(known, args.train) if args.train else known)
+    train = Reference(datasets.molecules(f"{args.data}:train", args.train))
     if args.peers:
         print(f"\nwritten to benchmarks/results/{peers(args, reference, train).name}")
         return

@@ -22,6 +22,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,16 +119,24 @@ def rows(name: str) -> list[dict[str, str]]:
     ]
 
 
-def molecules(name: str) -> list[Chem.Mol]:
-    """Return a data set as kekulised molecules without stereochemistry, unparsable rows left out."""
-    return table(name)[0]
+def molecules(name: str, count: int | None = None) -> list[Chem.Mol]:
+    """Return a data set as kekulised molecules without stereochemistry, unparsable rows left out.
+
+    Args:
+        name: See `smiles`.
+        count: Draw so many rows at random, the same each time; None takes all.
+    """
+    return table(name, count)[0]
 
 
-def table(name: str) -> tuple[list[Chem.Mol], list[dict[str, str]]]:
+def table(name: str, count: int | None = None) -> tuple[list[Chem.Mol], list[dict[str, str]]]:
     """Return the molecules of a data set (see `molecules`) and the row of each."""
     found, kept = [], []
+    chosen = rows(name)
+    if count is not None:
+        chosen = random.Random(0).sample(chosen, count)
     with rdBase.BlockLogs():
-        for row in rows(name):
+        for row in chosen:
             mol = Chem.MolFromSmiles(row["smiles"].strip())
             if mol is not None:
                 Chem.RemoveStereochemistry(mol)
