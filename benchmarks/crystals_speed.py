@@ -1,6 +1,7 @@
 """What the periodic network and its flow cost beside the way in which CrysBFN computes the same.
 
     python benchmarks/crystals_speed.py
+    python benchmarks/crystals_speed.py --candidates mp20
 
 Network: one forward pass at CrysBFN's size (width 512, 6 layers, 128 harmonics) for 64 crystals of 5 and 20 sites, in
 one process on one thread. Beside ours stands `Published`, the same layer written the way it is published: a list of all
@@ -14,14 +15,23 @@ cut at the step of each crystal (as published, by torch's rejection sampler in f
 law in one draw, and `VonMisesBayes`, its limit of many steps.
 
 Times are CPU seconds, the least of several runs.
+
+``--candidates`` times the command ``sciflow generate crystals --formula ... -n 20 -o new.cif`` of a model instead, as a
+user meets it: from the start of the process to the file, its metrics included, seconds by the clock and of CPU.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import os
+import resource
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -191,6 +201,29 @@ def flow(steps: int, repeats: int) -> dict[str, float]:
     }
 
 
+FORMULAS = {"SrTiO3": 5, "LiFePO4": 7, "NaCl": 8, "MgAl2O4": 14, "CaTiO3": 20}
+"""Formulas, and the numbers of atoms in the cells that are asked for."""
+
+
+def candidates(model: str) -> dict[str, dict[str, float]]:
+    """Time the command for 20 candidates of each of `FORMULAS`."""
+    found = {}
+    for formula, atoms in FORMULAS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            words = [sys.executable, "-m", "sciflow", "generate", "crystals", "--model", model]
+            words += ["--formula", formula, "--option", f"atoms={atoms}", "-n", "20"]
+            words += ["-o", str(Path(folder) / "new.cif")]
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            start = time.perf_counter()
+            subprocess.run(words, check=True, capture_output=True)
+            wall = time.perf_counter() - start
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        found[formula] = {"atoms": atoms, "seconds": wall, "cpu_seconds": cpu}
+        print(formula, found[formula], flush=True)
+    return found
+
+
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(
@@ -203,8 +236,15 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=4)
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--name", default="crystals-speed")
+    parser.add_argument(
+        "--candidates", metavar="MODEL", help="time the command of a model instead"
+    )
     args = parser.parse_args()
     torch.set_num_threads(1)
+    if args.candidates:
+        data = {"n": 20, "model": Path(args.candidates).name, "processors": os.cpu_count()}
+        write("crystals-candidates", seeds=[0], data=data, results=candidates(args.candidates))
+        return
     results: dict[str, Any] = {}
     for sites in args.sites:
         row = network(args.width, args.layers, sites, args.batch, args.repeats)
