@@ -2,7 +2,7 @@ r"""A largest ring: bonds that would close a larger one are not believed.
 
 The network says of every pair what it believes; the graph G of the believed bonds (those more likely than none) may
 hold a ring that is too large, since pairs are believed one by one: two places where the same two pieces may be joined,
-each as likely as the other, are one ring too many if both are taken. At every call
+each as likely as the other, are one ring too many if both are taken. At every call from the time `low` on
 
 * while a bond of G lies in no ring of at most `size` atoms, but in a larger one, the least believed such bond is
   taken out;
@@ -39,18 +39,24 @@ class LargestRing(Hook):
 
     Args:
         size: Atoms of the largest ring, >= 3.
+        low: Time from which on it acts; before, most of what is believed is believed for a while only.
     """
 
     size: int
+    low: float = 0.9
 
     def __post_init__(self) -> None:
         if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < SMALLEST:
             raise expected("rings", self.size, f"a whole number >= {SMALLEST}")
+        if not 0 <= self.low < 1:
+            raise expected("low of rings", self.low, "a time in [0, 1)")
 
     def ends(
         self, system: System, state: State, t: float, ends: Mapping[str, Ends]
     ) -> Mapping[str, Ends]:
         """Take bonds out of the believed law ``[B, P, K]``."""
+        if t < self.low:
+            return ends
         belief = ends["bonds"].x1
         taken = self.refused(belief, state.masks["bonds"], state.masks["atoms"].shape[1])
         none = torch.zeros_like(belief[:1, :1])
