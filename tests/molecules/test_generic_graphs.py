@@ -342,6 +342,17 @@ def test_train_generate_evaluate_and_show_a_file_of_graphs(
     run("show", "new/samples.jsonl", "-o", "page.html")
 
 
+def test_graphs_that_are_too_large_are_counted(tmp_path: Path) -> None:
+    with files.Writer(tmp_path / "some.jsonl") as out:
+        out.append(bare())
+    data = {"train": str(tmp_path / "some.jsonl"), "max_nodes": 4}
+    adapter, dataset = Graphs.from_data(data, {"network": TRANSFORMER})
+    assert adapter.max_nodes == 4 and len(dataset) == 3
+    assert dataset.left_out == {"more than 4 nodes": 1}
+    with pytest.raises(SciflowError, match="nodes: got True"):
+        adapter.frame(Streams.range(0, 0, 2, "sizes"), {"nodes": True})
+
+
 def test_labels_say_what_they_do_not_know() -> None:
     labels = Labels(("kind",), (("a",), ("b",)))
     assert labels.label({"kind": "b", "more": 1.5}) == 1

@@ -151,7 +151,7 @@ class Graphs(Adapter):
                 raise unknown("table", name, ("process", "network"))
         if "train" not in data:
             raise expected("[data]", dict(data), "'train', a file of graphs")
-        graphs = load_graphs(
+        graphs, left_out = load_graphs(
             data["train"],
             data.get("max_nodes"),
             data.get("node_attributes"),
@@ -169,7 +169,7 @@ class Graphs(Adapter):
             preset = _preset(options.get("network"))
             graphs = graphs.with_degrees(preset.degrees if preset else None)
         adapter = cls.from_graphs(graphs, **options)
-        return adapter, LabelledGraphs(graphs, adapter.process)
+        return adapter, LabelledGraphs(graphs, adapter.process, left_out)
 
     @property
     def max_nodes(self) -> int:
@@ -236,7 +236,8 @@ class Graphs(Adapter):
             raise unknown("option", next(iter(options)), ("nodes",))
         device = streams.index.device
         if fixed is not None:
-            if not isinstance(fixed, int) or not 1 <= fixed <= self.max_nodes:
+            whole = isinstance(fixed, int) and not isinstance(fixed, bool)
+            if not whole or not 1 <= fixed <= self.max_nodes:
                 raise expected("nodes", fixed, f"a number from 1 to {self.max_nodes}")
             sizes = torch.full((len(streams),), fixed, device=device)
         else:
@@ -315,10 +316,17 @@ class LabelledGraphs:
     Args:
         graphs: The graphs.
         process: The process, which decides the form of the state.
+        left_out: Number of graphs that are not among them, by reason.
     """
 
-    def __init__(self, graphs: EncodedGraphs, process: Process) -> None:
+    def __init__(
+        self,
+        graphs: EncodedGraphs,
+        process: Process,
+        left_out: Mapping[str, int] | None = None,
+    ) -> None:
         self.process = process
+        self.left_out = dict(left_out or {})
         self.nodes = torch.from_numpy(graphs.nodes)
         self.edges = torch.from_numpy(graphs.edges)
         self.sizes = torch.from_numpy(graphs.sizes)
@@ -340,7 +348,7 @@ def load_graphs(
     max_nodes: int | None = None,
     node_attributes: Sequence[str] | None = None,
     edge_attributes: Sequence[str] | None = None,
-) -> EncodedGraphs:
+) -> tuple[EncodedGraphs, dict[str, int]]:
     """Load encoded graphs, or encode graphs, finding the kinds of nodes and edges in them.
 
     Args:
@@ -349,11 +357,14 @@ def load_graphs(
         node_attributes: Attributes that make the kinds of nodes; None takes all.
         edge_attributes: Attributes that make the kinds of edges; None takes all.
 
+    Returns:
+        The graphs, and the number of those left out by reason.
+
     Raises:
         SciflowError: The file cannot be used, or no graph is left.
     """
     if str(path).endswith(".safetensors"):
-        return EncodedGraphs.load(path)
+        return EncodedGraphs.load(path), {}
     read = Graphs.read(path)
     if read.skipped:
         row, text, reason = read.skipped[0]
@@ -361,7 +372,9 @@ def load_graphs(
     found = [graph for graph in read.objects if max_nodes is None or len(graph) <= max_nodes]
     if not found:
         raise expected(str(path), f"no graph of at most {max_nodes} nodes", "at least one")
-    return encode(found, node_attributes=node_attributes, edge_attributes=edge_attributes)
+    large = len(read.objects) - len(found)
+    left_out = {f"more than {max_nodes} nodes": large} if large else {}
+    return encode(found, None, None, node_attributes, edge_attributes), left_out
 
 
 def _preset(choice: Any) -> Any:
