@@ -12,8 +12,11 @@ from published import PAPERS
 RESULTS = Path(__file__).parent / "results"
 NONE = "–"
 PEERS = {"grum": "GruM: released samples, under our metrics"}
-SHIPPED = {"qm9": "qm9", "zinc250k": "zinc250k"}
-"""Our model of each data set."""
+SHIPPED = {
+    "qm9": {"qm9": "sciflow `qm9`"},
+    "zinc250k": {"zinc250k": "sciflow `zinc250k`", "zinc250k-rings": "the same with `--rings 7`"},
+}
+"""Results of our models of each data set, with their titles; the first is that of the model as it is."""
 CHOSEN = "S4, 100 steps"
 """The setting with few calls of GDSS's released weights that the tables show."""
 
@@ -52,16 +55,18 @@ COLUMNS: tuple[tuple[str, str, Callable[[float | None], str]], ...] = (
 def _rows(data: str) -> list[tuple[str, Figures, str, str]]:
     """(system, figures, network calls, number of molecules) of what was measured here."""
     rows: list[tuple[str, Figures, str, str]] = []
-    ours, peers = _read(f"molecules-{SHIPPED[data]}"), _read(f"molecules-{data}-peers") or {}
+    found = {title: _read(f"molecules-{name}") for name, title in SHIPPED[data].items()}
+    ours, peers = next(iter(found.values())), _read(f"molecules-{data}-peers") or {}
     some = ours["figures"] if ours else next(iter(peers.values()))["figures"] if peers else None
     if some:
         rows.append(("held-out molecules", _values(some, "reference"), NONE, NONE))
         floor = {k: v for k, v in _values(some, "floor").items() if "fcd" in k or "nspdk" in k}
         rows.append(("floor: as many training molecules", floor, NONE, NONE))
-    if ours:
-        steps = ours["runs"][0]["settings"]["steps"]
-        title = f"sciflow `{SHIPPED[data]}`"
-        rows.append((title, _values(ours["figures"], "mean"), str(steps), f"{ours['n']:,}"))
+    for title, row in found.items():
+        if row:
+            steps, n = row["runs"][0]["settings"]["steps"], f"{row['n']:,}"
+            n += f" x {len(row['runs'])}" if len(row["runs"]) > 1 else ""
+            rows.append((title, _values(row["figures"], "mean"), str(steps), n))
     for name, row in peers.items():
         title = PEERS.get(name.partition("_")[0], name)
         rows.append((title, _values(row["figures"]), NONE, f"{row['generated']:,}"))
