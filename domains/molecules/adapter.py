@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .scaffold import Scaffold
 
 _DATA = ("train", "vocabulary", "max_atoms", "conditions")
-_OPTIONS = ("atoms", "scaffold", "repeats", "rings")
+_OPTIONS = ("atoms", "scaffold", "repeats", "rings", "connected")
 REPEATS = 3
 """How often each step is made around a scaffold, by default."""
 NETWORKS = ("graph-transformer", "gdss")
@@ -256,8 +256,8 @@ class Molecules(Adapter):
         Args:
             streams: Random streams of the batch.
             options: Any of ``atoms`` (a number), ``scaffold`` (a SMILES, see `scaffold`) with ``repeats`` (how often
-                each step is made to fit the rest to it), ``rings`` (atoms of the largest ring), and the model's
-                properties (a number, or a list of them that is dealt out in turn).
+                each step is made to fit the rest to it), ``rings`` (atoms of the largest ring), ``connected`` (true:
+                of one piece), and the model's properties (a number, or a list of them that is dealt out in turn).
         """
         options = dict(options or {})
         for name in options:
@@ -302,18 +302,26 @@ class Molecules(Adapter):
         return Scaffold.of(text, self.vocabulary, self.max_atoms)
 
     def hooks(self, frame: Frame, options: Mapping[str, Any] | None = None) -> Sequence[Hook]:
-        """Hold the scaffold and keep larger rings away, where they are asked for."""
+        """Hold the scaffold, keep larger rings away and the molecule together, where that is asked for."""
         options, hooks = options or {}, []
         scaffold = self.scaffold(options)
         if scaffold is not None:
             hooks.append(scaffold.inpaint(self.process, frame, options.get("repeats", REPEATS)))
+        for name in ("rings", "connected"):
+            if name in options and self.process.form == "adjacency":
+                got = f"{options[name]} with network {self.network_name!r}"
+                raise expected(name, got, "a model that believes in kinds of bonds")
         if "rings" in options:
             from .rings import LargestRing
 
-            if self.process.form == "adjacency":
-                got = f"{options['rings']} with network {self.network_name!r}"
-                raise expected("rings", got, "a model that believes in kinds of bonds")
             hooks.append(LargestRing(options["rings"]))
+        connected = options.get("connected", False)
+        if not isinstance(connected, bool):
+            raise expected("connected", connected, "true or false")
+        if connected:
+            from .pieces import OnePiece
+
+            hooks.append(OnePiece())
         return hooks
 
     def rewards(self) -> Mapping[str, Callable[[Any], float]]:

@@ -78,14 +78,14 @@ class LargestRing(Hook):
         taken = torch.zeros_like(joined)
         left = joined.any(1).nonzero().flatten()  # graphs that may still hold such a ring
         while len(left):
-            adjacency = _matrix(joined[left], i, j, nodes)
+            adjacency = matrix_of(joined[left], i, j, nodes)
             wrong = self._in_large_rings(adjacency, joined[left], i, j)
             some = wrong.any(1)
             left, wrong = left[some], wrong[some]
             weakest = bond[left].masked_fill(~wrong, torch.inf).argmin(1)
             joined[left, weakest] = False
             taken[left, weakest] = True
-        apart = _distances(_matrix(joined, i, j, nodes))[:, i, j]
+        apart = distances(matrix_of(joined, i, j, nodes))[:, i, j]
         return taken | (mask & ~joined & (apart >= self.size) & apart.isfinite())
 
     def _in_large_rings(self, adjacency: Tensor, joined: Tensor, i: Tensor, j: Tensor) -> Tensor:
@@ -105,18 +105,19 @@ class LargestRing(Hook):
         rows = torch.arange(len(graph), device=graph.device)
         first, last = i[pair], j[pair]
         others[rows, first, last] = others[rows, last, first] = 0
-        around = _distances(others, first)[rows, last]  # bonds of the way around
+        around = distances(others, first)[rows, last]  # bonds of the way around
         wrong[graph, pair] = around.isfinite() & (around >= self.size)
         return wrong
 
 
-def _matrix(pairs: Tensor, i: Tensor, j: Tensor, nodes: int) -> Tensor:
+def matrix_of(pairs: Tensor, i: Tensor, j: Tensor, nodes: int) -> Tensor:
+    """Return what holds for pairs ``[B, P]`` as symmetric 0/1 matrices ``[B, N, N]``."""
     matrix = torch.zeros(len(pairs), nodes, nodes, device=pairs.device)
     matrix[:, i, j] = matrix[:, j, i] = pairs.float()
     return matrix
 
 
-def _distances(adjacency: Tensor, start: Tensor | None = None) -> Tensor:
+def distances(adjacency: Tensor, start: Tensor | None = None) -> Tensor:
     """Bonds between atoms of graphs ``[B, N, N]``, infinite between pieces.
 
     Returns:
@@ -135,4 +136,4 @@ def _distances(adjacency: Tensor, start: Tensor | None = None) -> Tensor:
     return apart if start is None else apart.squeeze(1)
 
 
-__all__ = ["LargestRing"]
+__all__ = ["LargestRing", "distances", "matrix_of"]

@@ -1,4 +1,4 @@
-"""A largest ring: what is believed holds no larger one, and is else left as it is."""
+"""Rings and pieces: what is believed holds no larger ring and stays of one piece, and is else left as it is."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from rdkit import Chem
 from torch import Tensor
 
 import sciflow
+from sciflow.domains.molecules.pieces import OnePiece
 from sciflow.domains.molecules.profile import Shape
 from sciflow.domains.molecules.rings import LargestRing
 from sciflow.errors import SciflowError
@@ -68,3 +69,22 @@ def test_generated_molecules_hold_no_larger_ring() -> None:
 def test_a_wrong_size_is_named(size: object) -> None:
     with pytest.raises(SciflowError, match="rings"):
         sciflow.generate("qm9", n=1, steps=2, options={"rings": size}, device="cpu")
+
+
+def test_pieces_are_joined_where_that_is_likeliest() -> None:
+    belief, mask = believed("CCC.CC.O")
+    i, j = pair_index(NODES)
+    for (low, high), chance in {(2, 3): 0.2, (0, 4): 0.1, (4, 5): 0.3, (0, 5): 0.2}.items():
+        pair = (i == high) & (j == low)
+        belief[0, pair] = torch.tensor([1 - chance, chance])
+    found = OnePiece().joints(belief, mask, NODES)[0]
+    assert {(int(j[k]), int(i[k])) for k in found.nonzero().flatten()} == {(4, 5), (2, 3)}
+
+
+def test_generated_molecules_are_of_one_piece() -> None:
+    plain = sciflow.generate("qm9", n=40, steps=4, device="cpu")
+    assert any(Shape.of(mol).fragments > 1 for mol in plain.objects)
+    made = sciflow.generate("qm9", n=40, steps=4, options={"connected": True}, device="cpu")
+    assert all(Shape.of(mol).fragments == 1 for mol in made.objects)
+    with pytest.raises(SciflowError, match="connected"):
+        sciflow.generate("qm9", n=1, steps=2, options={"connected": 1}, device="cpu")
