@@ -30,6 +30,7 @@ from tables_molecules import field
 import sciflow
 from sciflow.domains.molecules import Molecules, datasets
 from sciflow.domains.molecules.reference import Reference
+from sciflow.runtime import words
 from sciflow.runtime.device import keep_memory
 from sciflow.runtime.generate import Generation
 
@@ -70,7 +71,7 @@ def main() -> None:
     parser.add_argument("--data", default="qm9", help="data set whose test side is the reference")
     parser.add_argument("--train", type=int, help="draw so many training molecules; default all")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rings", type=int, help="atoms of the largest ring (see `rings`)")
+    parser.add_argument("--option", nargs="*", default=[], metavar="KEY=VALUE", help="wishes")
     parser.add_argument("--name", help="name of the result file")
     parser.add_argument("--no-invariance", action="store_true", help="without the batch sizes")
     parser.add_argument("--calls", type=int, nargs="+", help="numbers of steps: a curve")
@@ -110,7 +111,7 @@ def run(
     train: Reference,
 ) -> dict[str, Any]:
     """Generate with one seed, and judge."""
-    options = {} if args.rings is None else {"rings": args.rings}
+    options = words.wishes((), args.option, ())
     generation = Generation.of(
         model, args.n, seed, steps, args.solver, device="cpu", options=options
     )

@@ -14,7 +14,10 @@ NONE = "–"
 PEERS = {"grum": "GruM: released samples, under our metrics"}
 SHIPPED = {
     "qm9": {"qm9": "sciflow `qm9`"},
-    "zinc250k": {"zinc250k": "sciflow `zinc250k`", "zinc250k-rings": "the same with `--rings 7`"},
+    "zinc250k": {
+        "zinc250k": "sciflow `zinc250k`",
+        "zinc250k-constrained": "the same, `--rings 7 --connected true`",
+    },
 }
 """Results of our models of each data set, with their titles; the first is that of the model as it is."""
 CHOSEN = "S4, 100 steps"
