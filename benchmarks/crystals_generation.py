@@ -102,13 +102,13 @@ def main() -> None:
         label += f", seed {args.seed}" * bool(args.seed)
         print(f"{label}: {seconds:.0f} CPU s of sampling\n{found.to_text()}\n", flush=True)
         results[label] = row
+        if args.save:
+            files.write(made, args.save)
         write(name, seeds=[args.seed], data=data, results=results)
         if args.covered and steps == (args.steps or [steps])[-1]:
             row["coverage"] = covered(made, reference, train, args.covered)
             print(row["coverage"], flush=True)
             write(name, seeds=[args.seed], data=data, results=results)
-    if args.save:
-        files.write(made, args.save)
 
 
 if __name__ == "__main__":
