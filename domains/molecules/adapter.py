@@ -321,7 +321,7 @@ class Molecules(Adapter):
         if connected:
             from .pieces import OnePiece
 
-            hooks.append(OnePiece())
+            hooks.append(OnePiece(self.vocabulary.valences))
         return hooks
 
     def rewards(self) -> Mapping[str, Callable[[Any], float]]:

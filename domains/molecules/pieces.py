@@ -2,8 +2,8 @@ r"""One piece: what is believed of the bonds holds the molecule together.
 
 The graph of the believed bonds (those more likely than none) may fall into pieces, since pairs are believed one by one:
 where two pieces may be joined in many ways, each is unlikely. At every call from the time `low` on, while there are
-several pieces, the likeliest bond between two of them is believed for certain: its law of the data is that of the
-network, given that there is a bond. Nothing else is changed; whether atoms can bear the bond is the network's to say.
+several pieces, the likeliest bond between two of them is believed for certain, as a single one: the likeliest between
+two atoms that have a valence free in what is believed, where there are such. Nothing else is changed.
 
 Reference: Madeira et al., ConStruct, arXiv:2406.17341 (structural constraints kept along a discrete diffusion).
 """
@@ -31,9 +31,11 @@ class OnePiece(Hook):
     """Joins the pieces of what is believed.
 
     Args:
+        valences: Largest normal valence of each atom type ``[K]``.
         low: Time from which on it acts.
     """
 
+    valences: tuple[int, ...]
     low: float = 0.5
 
     def __post_init__(self) -> None:
@@ -47,23 +49,26 @@ class OnePiece(Hook):
         if t < self.low:
             return ends
         law = ends["bonds"].x1
-        joints = self.joints(law, state.masks["bonds"], state.masks["atoms"].shape[1])
-        bond = law.index_fill(-1, torch.zeros(1, dtype=torch.int64, device=law.device), 0.0)
-        bond = bond / bond.sum(-1, keepdim=True).clamp_min(1e-20)
-        law = torch.where(joints.unsqueeze(-1), bond, law)
+        joints = self.joints(law, ends["atoms"].x1, state.masks["bonds"])
+        single = torch.zeros_like(law[:1, :1])
+        single[..., 1] = 1
+        law = torch.where(joints.unsqueeze(-1), single, law)
         return {**ends, "bonds": replace(ends["bonds"], x1=law)}
 
-    def joints(self, belief: Tensor, mask: Tensor, nodes: int) -> Tensor:
+    def joints(self, belief: Tensor, atoms: Tensor, mask: Tensor) -> Tensor:
         """Return the pairs that are to be bonds, bool ``[B, P]``.
 
         Args:
             belief: Believed law of the bonds ``[B, P, K]``, no bond first.
+            atoms: Believed law of the atoms ``[B, N, K]``.
             mask: Real pairs ``[B, P]``.
-            nodes: Number of atoms N, padding included.
         """
+        nodes = atoms.shape[1]
         i, j = pair_index(nodes, belief.device)
-        joined = (belief.argmax(-1) > 0) & mask
-        bond = 1 - belief[..., 0]
+        orders = belief.argmax(-1) * mask
+        joined, bond = orders > 0, 1 - belief[..., 0]
+        known = torch.tensor(self.valences, device=belief.device)
+        free = known[atoms.argmax(-1)] - matrix_of(orders, i, j, nodes).sum(-1)
         found = torch.zeros_like(joined)
         left = mask.any(1).nonzero().flatten()  # molecules that may still be in pieces
         while len(left):
@@ -71,9 +76,12 @@ class OnePiece(Hook):
             between = apart.isinf() & mask[left]
             some = between.any(1)
             left, between = left[some], between[some]
-            best = bond[left].masked_fill(~between, -1.0).argmax(1)
-            joined[left, best] = True
-            found[left, best] = True
+            able = (free[left][:, i] >= 1) & (free[left][:, j] >= 1)
+            # Above 1 where both can bear it: before all where one cannot.
+            best = (bond[left] + able).masked_fill(~between, -1.0).argmax(1)
+            joined[left, best] = found[left, best] = True
+            free[left, i[best]] -= 1
+            free[left, j[best]] -= 1
         return found
 
 

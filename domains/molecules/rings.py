@@ -43,7 +43,7 @@ class LargestRing(Hook):
     """
 
     size: int
-    low: float = 0.9
+    low: float = 0.5
 
     def __post_init__(self) -> None:
         if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < SMALLEST:

@@ -77,8 +77,18 @@ def test_pieces_are_joined_where_that_is_likeliest() -> None:
     for (low, high), chance in {(2, 3): 0.2, (0, 4): 0.1, (4, 5): 0.3, (0, 5): 0.2}.items():
         pair = (i == high) & (j == low)
         belief[0, pair] = torch.tensor([1 - chance, chance])
-    found = OnePiece().joints(belief, mask, NODES)[0]
-    assert {(int(j[k]), int(i[k])) for k in found.nonzero().flatten()} == {(4, 5), (2, 3)}
+    atoms = torch.zeros(1, NODES, 2)
+    atoms[..., 0] = 1
+    atoms[0, 5] = torch.tensor([0.2, 0.8])
+
+    def found(*valences: int) -> set[tuple[int, int]]:
+        pairs = OnePiece(valences).joints(belief, atoms, mask)[0]
+        return {(int(j[k]), int(i[k])) for k in pairs.nonzero().flatten()}
+
+    assert found(4, 2) == {(4, 5), (2, 3)}
+    assert found(2, 1) == {(4, 5), (2, 3)}  # each end has one left
+    assert (2, 3) in found(2, 0)  # the last bears none, and is joined all the same
+    assert len(found(2, 0)) == 2
 
 
 def test_generated_molecules_are_of_one_piece() -> None:
