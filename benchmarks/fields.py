@@ -4,6 +4,7 @@
     python benchmarks/fields.py burgers
     python benchmarks/fields.py model --model runs/burgers
     python benchmarks/fields.py samplings --model burgers
+    python benchmarks/fields.py spread --model burgers
 
 `weather` writes ``results/fields_weather.json``: ERA-Interim (train 2000-2007, test 2009-2010) and hourly ERA5 t2m
 (train 1 to 21 March 2019, test 25 to 31 March), areas as weights, every start of the test period. CRPS of the
@@ -225,12 +226,19 @@ def ensembles(
 ) -> tuple[Metrics, float]:
     """Judge some samples of each trajectory; also the CPU seconds of one."""
     truth = [held.isel(sample=k, drop=True) for k in range(held.sizes["sample"])]
-    count = members * len(truth)
+    made, seconds = drawn(model, held, members, steps)
+    return Fields.metrics(made, truth), seconds
+
+
+def drawn(
+    model: Model, held: xr.Dataset, members: int, steps: int | None = None
+) -> tuple[list[xr.Dataset], float]:
+    """Samples of each trajectory, the trajectories by turns; and the CPU seconds of one."""
+    count = members * held.sizes["sample"]
     plan = Generation.of(model, count, 0, steps, device="cpu", options={"given": held})
     begin = time.process_time()
     made = [one for batch in plan.batches() for one in batch]
-    seconds = (time.process_time() - begin) / count
-    return Fields.metrics(made, truth), seconds
+    return made, (time.process_time() - begin) / count
 
 
 def trained(name: str, data: str = "burgers:2000-2100", members: int = 8) -> None:
@@ -274,16 +282,41 @@ def samplings(name: str, data: str = "burgers:2100-2200", members: int = 8) -> N
     write(f"fields_{model.name}_samplings", seeds=[0], data=facts, results=results)
 
 
+def spread(name: str, members: int = 8) -> None:
+    """How sure the spread-skill is; see the module."""
+    model = sciflow.load(name)
+    results = {}
+    for data in ("burgers:2000-2100", "burgers:2200-2600"):
+        held = simulation.simulated(data)
+        made, _ = drawn(model, held, members)
+        box = torch.stack([torch.from_numpy(one["u"].values[1:]) for one in made])
+        ensemble = box.unflatten(0, (members, -1)).transpose(0, 1)
+        error = ensemble.mean(1) - torch.from_numpy(held["u"].values[:, 1:])
+        both = torch.stack((ensemble.var(1).flatten(1).mean(1), error.square().flatten(1).mean(1)))
+        count = both.shape[1]
+        index = torch.randint(count, (2000, count), generator=torch.Generator().manual_seed(0))
+        mean = torch.cat((both.mean(1, keepdim=True), both[:, index].mean(2)), 1)
+        ratio = ((members + 1) / members * mean[0] / mean[1]).sqrt()
+        low, high = (float(q) for q in ratio[1:].quantile(torch.tensor([0.05, 0.95])))
+        results[data] = {"spread_skill": float(ratio[0]), "5_95": [low, high]}
+        print(data, results[data], flush=True)
+    facts = {"members": members, "sampling": asdict(model.sampling)}
+    write(f"fields_{model.name}_spread", seeds=[0], data=facts, results=results)
+
+
 def main() -> None:
     """Run the tables named."""
     tables: dict[str, Any] = {"weather": weather, "burgers": burgers}
+    models = {"model": trained, "samplings": samplings, "spread": spread}
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("table", choices=[*tables, "model", "samplings"])
-    parser.add_argument("--model", default="burgers", help="for the last two: a name or a folder")
+    parser.add_argument("table", choices=[*tables, *models])
+    parser.add_argument(
+        "--model", default="burgers", help="for the last three: a name or a folder"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    if arguments.table in ("model", "samplings"):
-        (trained if arguments.table == "model" else samplings)(arguments.model)
+    if arguments.table in models:
+        models[arguments.table](arguments.model)
     else:
         tables[arguments.table]()
 
