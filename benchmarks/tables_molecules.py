@@ -60,11 +60,13 @@ def _rows(data: str) -> list[tuple[str, Figures, str, str]]:
     rows: list[tuple[str, Figures, str, str]] = []
     found = {title: _read(f"molecules-{name}") for name, title in SHIPPED[data].items()}
     ours, peers = next(iter(found.values())), _read(f"molecules-{data}-peers") or {}
-    some = ours["figures"] if ours else next(iter(peers.values()))["figures"] if peers else None
-    if some:
-        rows.append(("held-out molecules", _values(some, "reference"), NONE, NONE))
+    measured = [(ours["n"], ours["figures"])] if ours else []
+    measured += [(row["generated"], row["figures"]) for row in peers.values()]
+    if measured:
+        rows.append(("held-out molecules", _values(measured[0][1], "reference"), NONE, NONE))
+    for n, some in dict(measured).items():
         floor = {k: v for k, v in _values(some, "floor").items() if "fcd" in k or "nspdk" in k}
-        rows.append(("floor: as many training molecules", floor, NONE, NONE))
+        rows.append((f"floor: {n:,} training molecules", floor, NONE, f"{n:,}"))
     for title, row in found.items():
         if row:
             steps, n = row["runs"][0]["settings"]["steps"], f"{row['n']:,}"
