@@ -142,38 +142,6 @@ def core() -> str:
     return lines(["family: ours / best library", "10 calls", "20", "40", "80"], rows)
 
 
-def crystals() -> str:
-    """Structure prediction on Perov-5 and MP-20: training-free baselines, and models where there are any."""
-    rows = []
-    for data, label in (("perov5", "Perov-5"), ("mp20", "MP-20")):
-        for file in (f"crystals-baselines-{data}", f"crystals-{data}"):
-            if not (RESULTS / f"{file}.json").is_file():
-                continue
-            for name, row in read(file)["results"].items():
-                if not isinstance(row, dict) or "match_rate" not in row:
-                    continue
-                ours = "" if "baselines" in file else f"sciflow `{data}`, "
-                rows.append(
-                    [
-                        f"{label}: {ours}{name}",
-                        percent(row["match_rate"]),
-                        number(4)(row["rmse"]),
-                        number(3)(row["crmse"]),
-                        percent(row["strict_match_rate"]),
-                        str(row["references"]),
-                    ]
-                )
-    head = [
-        "one sample each",
-        "match (.3, .5, 10)",
-        "RMSE",
-        "cRMSE",
-        "strict (.2, .3, 5)",
-        "structures",
-    ]
-    return lines(head, rows)
-
-
 def weather() -> str:
     """Forecasts: CRPS of persistence (its mean error), climatology, the linear-Gaussian law, and of the models."""
     found = {}
@@ -247,7 +215,12 @@ TABLES: dict[str, Callable[[], str]] = {
     "scaffolds": lambda: beside("tables_wishes").scaffolds(),
     "rewards": lambda: beside("tables_wishes").rewards(),
     "core": core,
-    "crystals": crystals,
+    "crystals": lambda: beside("tables_crystals").prediction(),
+    "crystal_processes": lambda: beside("tables_crystals").processes(),
+    "crystal_generation": lambda: beside("tables_crystals").generation(),
+    "crystal_stability": lambda: beside("tables_crystals").stability(),
+    "crystal_energies": lambda: beside("tables_crystals").energies(),
+    "crystal_guidance": lambda: beside("tables_crystals").guidance(),
     "weather": weather,
     "shipped": lambda: beside("tables_shipped").table(),
     "control": lambda: beside("tables_fields").control(),

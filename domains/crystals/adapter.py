@@ -257,12 +257,12 @@ class Crystals(Adapter):
             known = map(table.parse, self.formulas)
             choices = [c for c in known if size in (None, sum(c.values()))]
         names = None if allowed is None else {self.numbers[k] for k in allowed}
-        choices = [c for c in choices if names is None or set(c) <= names]
-        if not choices:
-            raise expected(
-                "options", dict(options or {}), "ones that a composition fits", "give a formula"
-            )
-        return self._by_composition(streams, choices)
+        fitting = [c for c in choices if names is None or set(c) <= names]
+        if fitting:
+            return self._by_composition(streams, fitting)
+        if formula is not None:
+            raise expected("elements", (options or {})["elements"], f"those of {formula}")
+        raise expected("options", options, "ones that a composition fits", "give a formula")
 
     def _by_composition(self, streams: Streams, choices: Sequence[dict[int, int]]) -> Frame:
         device, count = streams.index.device, len(streams)

@@ -136,7 +136,7 @@ def test_formula_gives_sites() -> None:
         ({"formula": "KTaO3"}, "expected"),
         ({"formula": "Sr4Ti4O12"}, "20 atoms"),
         ({"formula": "SrTiO3", "atoms": 3}, "multiple"),
-        ({"formula": "SrTiO3", "elements": "Mg,O"}, "composition"),
+        ({"formula": "SrTiO3", "elements": "Mg,O"}, "those of SrTiO3"),
         ({"atoms": 99}, "atoms"),
         ({"elements": "Q"}, "element"),
         ({"formla": "SrTiO3"}, "formula"),
