@@ -54,8 +54,8 @@ def _zinc250k(found: Any) -> list[str]:
         "`zinc250k`",
         "drug-like molecules of up to 38 heavy atoms",
         f"with `--rings 7 --connected true` valid and connected {valid[0]}, FCD "
-        f"{held['fcd']['mean']:.2f}; left alone {valid[1]}, {own['fcd']['mean']:.2f}, large rings in {rings[1]}",
-        f"floor {held['fcd']['floor']:.2f}; FCD of GDSS 14.7, GruM 2.6; large rings of GruM's in 19 %",
+        f"{held['gdss_fcd']['mean']:.2f}; left alone {valid[1]}, {own['gdss_fcd']['mean']:.2f}, large rings in {rings[1]}",
+        f"floor {held['gdss_fcd']['floor']:.2f}; FCD of GDSS 14.7, GruM 2.6; large rings of GruM's in 19 %",
     ]
 
 
