@@ -385,7 +385,9 @@ class Layout:
         self, data: xr.Dataset, name: str, dims: Sequence[str], path: object, strict: bool = True
     ) -> Tensor:
         if name not in data.data_vars:
-            raise unknown(f"{path}: variable", name, [str(n) for n in data.data_vars])
+            raise expected(
+                f"{path}: variables", sorted(map(str, data.data_vars)), name, f"add {name}"
+            )
         array = files.load(data, (name,), str(path))[name]
         files.check_units(array, self._unit(name))
         if SAMPLE not in array.dims:
@@ -399,25 +401,27 @@ class Layout:
         for k, dim in enumerate(dims, 1):
             if dim == TIME and not strict:
                 continue
-            value = self._on_grid(value, k, dim, data, name)
+            value = self._on_grid(value, k, dim, data, name, path)
         return value
 
-    def _on_grid(self, value: Tensor, k: int, dim: str, data: xr.Dataset, name: str) -> Tensor:
+    def _on_grid(
+        self, value: Tensor, k: int, dim: str, data: xr.Dataset, name: str, path: object
+    ) -> Tensor:
         wanted, got = self.coordinates[dim], value.shape[k]
         if got != len(wanted):
             if dim not in self.space or got % len(wanted):
                 remedy = (
                     f"interpolate to {len(wanted)} points from {wanted[0]:g} to {wanted[-1]:g}"
                 )
-                raise expected(f"length of {dim} in {name}", got, str(len(wanted)), remedy)
+                raise expected(f"{path}: length of {dim} in {name}", got, str(len(wanted)), remedy)
             return value.unflatten(k, (len(wanted), -1)).mean(k + 1)
         if dim in data.coords and data[dim].size == got:
             there = _coordinate(data, dim)
             step = abs(wanted[-1] - wanted[0]) / max(1, len(wanted) - 1) or 1.0
             if np.abs(np.subtract(there, wanted)).max() > 1e-3 * step:
                 raise SciflowError(
-                    f"coordinate {dim}: got {there[0]:g} to {there[-1]:g}, expected {wanted[0]:g} to {wanted[-1]:g} "
-                    f"in {len(wanted)} even steps; interpolate to it"
+                    f"{path}: coordinate {dim}: got {there[0]:g} to {there[-1]:g}, expected {wanted[0]:g} to "
+                    f"{wanted[-1]:g} in {len(wanted)} even steps; interpolate to it"
                 )
         return value
 

@@ -93,7 +93,7 @@ class PDEBenchFile:
         for name, dims in self.variables.items():
             try:
                 values = self._values(name, start, count)
-            except OSError as error:
+            except (OSError, KeyError, ValueError) as error:
                 raise SciflowError(
                     f"{self.path}: variable {name} cannot be read, expected a whole file; fetch it again"
                 ) from error

@@ -120,17 +120,22 @@ class Metrics:
         if self.reference:
             head += f", against {self.reference:,} trajectories"
         beside = "persistence" if self.reference else ""
-        lines = [head, "", f"{'':36}{'generated':>12}{beside:>13}{'over':>9}"]
-        for name, figure in self.summary()["figures"].items():
+        summary = self.summary()["figures"]
+        wide = max((len(figure["label"]) + 2 for figure in summary.values()), default=0)
+        wide = max(36, wide)
+        lines = [head, "", f"{'':{wide}}{'generated':>12}{beside:>13}{'over':>9}"]
+        for name, figure in summary.items():
             over = f"{figure['over']:>9,}"
             note = f"  {figure['note']}" if figure["note"] else ""
             if figure["value"] is None:
-                lines.append(f"{figure['label']:36}{'-':>12}{'':13}{over}{note}")
+                lines.append(f"{figure['label']:{wide}}{'-':>12}{'':13}{over}{note}")
                 continue
             other = "" if figure["reference"] is None else f"{figure['reference']:.4g}"
             if name.startswith(("mean", "deviation")) and other:
                 note = "  beside it: the reference data"
-            lines.append(f"{figure['label']:36}{figure['value']:>12.4g}{other:>13}{over}{note}")
+            lines.append(
+                f"{figure['label']:{wide}}{figure['value']:>12.4g}{other:>13}{over}{note}"
+            )
         return "\n".join(lines)
 
 

@@ -118,7 +118,9 @@ def _part(layout: Layout, given: xr.Dataset, block: int, blocks: int) -> xr.Data
                 array = array.isel({dim: slice(block * frames, (block + 1) * frames + 1)})
             elif dim != TIME and size == blocks * frames:
                 array = array.isel({dim: slice(block * frames, (block + 1) * frames)})
-            array = array.assign_coords({dim: list(layout.coordinates[dim])[: array.sizes[dim]]})
+            if array.sizes[dim] <= len(layout.coordinates[dim]):  # else the layout refuses it
+                places = list(layout.coordinates[dim])[: array.sizes[dim]]
+                array = array.assign_coords({dim: places})
         found[name] = array
     kept = []
     for n in layout.fields:

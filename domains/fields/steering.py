@@ -25,6 +25,7 @@ _SPIN = 7.292e-5
 _STEPS = 4
 _SLOWEST = 2 * _SPIN * math.sin(math.radians(15.0))
 """Least Coriolis parameter: nearer to the equator the wind is not geostrophic."""
+_NARROWEST = 1e-6 * RADIUS
 
 
 def wind(height: Tensor, latitude: Tensor, longitude: Tensor) -> Tensor:
@@ -84,7 +85,8 @@ def _cells(latitude: Tensor, longitude: Tensor) -> tuple[Tensor, Tensor]:
     """Signed sizes of a cell in m: to the next row (a number), to the next column ``[Y]``."""
     north = torch.deg2rad(latitude[1] - latitude[0]) * RADIUS
     east = torch.deg2rad(longitude[1] - longitude[0]) * RADIUS * torch.deg2rad(latitude).cos()
-    return north, east.clamp(min=1e-3 * RADIUS * 1e-3)
+    # At a pole a cell has no width; one that runs westward has a negative one.
+    return north, torch.where(east < 0, -1.0, 1.0) * east.abs().clamp(min=_NARROWEST)
 
 
 __all__ = ["advected", "wind"]
