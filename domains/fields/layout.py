@@ -385,9 +385,7 @@ class Layout:
         self, data: xr.Dataset, name: str, dims: Sequence[str], path: object, strict: bool = True
     ) -> Tensor:
         if name not in data.data_vars:
-            raise expected(
-                f"{path}: variables", sorted(map(str, data.data_vars)), name, f"add {name}"
-            )
+            raise expected(f"{path}: variables", list(data.data_vars), name, f"add {name}")
         array = files.load(data, (name,), str(path))[name]
         files.check_units(array, self._unit(name))
         if SAMPLE not in array.dims:
@@ -410,9 +408,7 @@ class Layout:
         wanted, got = self.coordinates[dim], value.shape[k]
         if got != len(wanted):
             if dim not in self.space or got % len(wanted):
-                remedy = (
-                    f"interpolate to {len(wanted)} points from {wanted[0]:g} to {wanted[-1]:g}"
-                )
+                remedy = f"interpolate to {len(wanted)} points, {wanted[0]:g} to {wanted[-1]:g}"
                 raise expected(f"{path}: length of {dim} in {name}", got, str(len(wanted)), remedy)
             return value.unflatten(k, (len(wanted), -1)).mean(k + 1)
         if dim in data.coords and data[dim].size == got:
