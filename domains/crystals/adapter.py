@@ -22,7 +22,7 @@ from .arrangement import INVERSIONS, Arrangement, Inversion, sites
 from .cells import Cells
 from .crystal import Crystal
 from .files import SUFFIXES
-from .labels import facts, labels_of
+from .labels import facts, labels_of, widened
 from .process import Process
 from .structures import Crystals as Encoded
 from .structures import encode
@@ -160,6 +160,10 @@ class Crystals(Adapter):
         adapter = cls.of(crystals, **options, **form)
         return adapter, CrystalDataset(crystals, adapter, left_out)
 
+    def carried(self, start: Adapter, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return weights of another model; what a path shows beside elements (a mask) begins at zero."""
+        return widened(tensors, self.process.states)
+
     @property
     def max_sites(self) -> int:
         """Largest number of sites in the training data."""
@@ -267,8 +271,7 @@ class Crystals(Adapter):
     def _by_composition(self, streams: Streams, choices: Sequence[dict[int, int]]) -> Frame:
         device, count = streams.index.device, len(streams)
         flat = torch.ones(count, len(choices), dtype=torch.float64, device=device)
-        drawn = streams.categorical(flat).tolist()
-        return self.frame_of([choices[k] for k in drawn], device)
+        return self.frame_of([choices[k] for k in streams.categorical(flat).tolist()], device)
 
     def frame_of(
         self,
@@ -316,12 +319,8 @@ class Crystals(Adapter):
         return Frame(frame.shapes, frame.masks, {**frame.condition, "allowed": chosen})
 
     def _frame(self, labels: Tensor, ranks: Tensor) -> Frame:
-        process = self.process
-        return Frame(
-            process.shapes(ranks.shape[1]),
-            process.masks(ranks > 0),
-            process.condition(labels, ranks),
-        )
+        p = self.process
+        return Frame(p.shapes(ranks.shape[1]), p.masks(ranks > 0), p.condition(labels, ranks))
 
     def rewards(self) -> Mapping[str, Callable[[Any], float]]:
         """Rewards by name (see `rewards`)."""

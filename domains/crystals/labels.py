@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from . import elements
@@ -47,4 +48,19 @@ def labels_of(species: Tensor, numbers: Sequence[int]) -> Tensor:
     return places[species.clamp_min(0)]
 
 
-__all__ = ["facts", "labels_of"]
+def widened(
+    tensors: Mapping[str, Tensor], states: int, name: str = "species.weight"
+) -> Mapping[str, Tensor]:
+    """Return weights in which the map from species shows at least so many labels, new ones as zeros.
+
+    Args:
+        tensors: Weights by name.
+        states: Number of labels.
+        name: Name of that map, ``[H, labels]``.
+    """
+    if name not in tensors or tensors[name].shape[1] >= states:
+        return tensors
+    return {**tensors, name: F.pad(tensors[name], (0, states - tensors[name].shape[1]))}
+
+
+__all__ = ["facts", "labels_of", "widened"]

@@ -49,6 +49,8 @@ class Renewal(Solver):
         rounds: Number of rounds.
         back: Time of the first round.
         forth: Time of the last.
+        keep: Names of components that take the ancestral step at any rate. Labels that depend on each other need it:
+            fresh draws of all of them at once are independent of each other, and what they agreed on is lost.
     """
 
     order: ClassVar[float] = 1.0
@@ -60,8 +62,10 @@ class Renewal(Solver):
     rounds: int = 4
     back: float = 0.15
     forth: float = 0.4
+    keep: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "keep", tuple(self.keep))  # a list in a configuration
         if not self.rate >= 0:
             raise expected("rate of renewal", self.rate, "a number >= 0")
         if self.draws < 0 or self.rounds < 1:
@@ -75,7 +79,7 @@ class Renewal(Solver):
 
     def lacks(self, component: Component) -> str:
         reason = super().lacks(component)
-        if not reason and math.isfinite(self.rate):
+        if not reason and (self.keep or math.isfinite(self.rate)):
             reason = component.path.lacks(component.space, "posterior")
         return reason
 
@@ -100,13 +104,14 @@ class Renewal(Solver):
                 continue
             centre = system.centre(name, state)
             fresh = kept = x
-            if self.rate > 0:
+            rate = 0.0 if name in self.keep else self.rate
+            if rate > 0:
                 fresh = component.renew(end, step.then[name], streams, mask, centre)
-            if math.isfinite(self.rate):
+            if math.isfinite(rate):
                 kept = component.posterior(
                     x, end, step.now[name], step.then[name], streams, mask, centre
                 )
-            fields[name] = self._mix(component, kept, fresh, step.s - step.t, streams)
+            fields[name] = _mix(component, rate, kept, fresh, step.s - step.t, streams)
         return state.replace(**fields), carry
 
     def _mean(
@@ -138,14 +143,15 @@ class Renewal(Solver):
             ends = {name: Ends(total / self.draws) for name, total in sums.items()}
         return ends
 
-    def _mix(
-        self, component: Component, kept: Tensor, fresh: Tensor, length: float, streams: Streams
-    ) -> Tensor:
-        if self.rate == 0 or math.isinf(self.rate):
-            return kept if self.rate == 0 else fresh
-        shape = () if component.path.continuous else kept.shape[1:]
-        renewed = streams.uniform(shape) < -math.expm1(-self.rate * length)
-        return torch.where(expand(renewed, kept), fresh, kept)
+
+def _mix(
+    component: Component, rate: float, kept: Tensor, fresh: Tensor, length: float, streams: Streams
+) -> Tensor:
+    if rate == 0 or math.isinf(rate):
+        return kept if rate == 0 else fresh
+    shape = () if component.path.continuous else kept.shape[1:]
+    renewed = streams.uniform(shape) < -math.expm1(-rate * length)
+    return torch.where(expand(renewed, kept), fresh, kept)
 
 
 @dataclass(frozen=True)
