@@ -10,8 +10,9 @@ training crystals with their coordinates drawn anew, and by those with their ele
 ``stability`` relaxes by CHGNet and measures against the hull of all files of MP-20: test crystals, whose energies above
 the hull the Materials Project states (the error of the instrument), and what substitution of elements into the nearest
 composition of the training file predicts for them. Between compositions of MP-20 its hull lies above that of all known
-phases, so energies above it come out too low: the shares are upper bounds, to be read beside those of the other rows. Reference energies of the
-elements are fitted to ``--fitted`` training crystals as they are. Novelty is against the training file.
+phases, so energies above it come out too low: the shares are upper bounds, to be read beside those of the other rows.
+Reference energies of the elements are fitted to ``--fitted`` training crystals as they are. Novelty is against the
+training file.
 
 ``--crystals`` adds the first crystals of a file (of what a model generated, see ``crystals_generation.py``) to the rows
 that are there: valid or not, they count. "energy" is the Wasserstein-1 distance, in eV per site, of their CHGNet
