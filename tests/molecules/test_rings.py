@@ -98,3 +98,11 @@ def test_generated_molecules_are_of_one_piece() -> None:
     assert all(Shape.of(mol).fragments == 1 for mol in made.objects)
     with pytest.raises(SciflowError, match="connected"):
         sciflow.generate("qm9", n=1, steps=2, options={"connected": 1}, device="cpu")
+
+
+def test_the_drug_like_model_is_held_to_both() -> None:
+    options = {"rings": 7, "connected": True}
+    made = sciflow.generate("zinc250k", n=4, steps=8, options=options, device="cpu")
+    shapes = [Shape.of(mol) for mol in made.objects]
+    assert all(shape.fragments == 1 and max(shape.rings, default=0) <= 7 for shape in shapes)
+    assert max(len(shape.atoms) for shape in shapes) > 9
