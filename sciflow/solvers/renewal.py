@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ..errors import expected
+from ..errors import expected, unknown
 from ..paths.base import Ends
 from ..shapes import expand
 from ..state import State
@@ -82,6 +82,12 @@ class Renewal(Solver):
         if not reason and (self.keep or math.isfinite(self.rate)):
             reason = component.path.lacks(component.space, "posterior")
         return reason
+
+    def check(self, system: System) -> None:
+        super().check(system)
+        for name in self.keep:
+            if name not in system:
+                raise unknown("component that renewal keeps", name, system)
 
     def step(
         self,

@@ -66,3 +66,24 @@ def test_a_sample_does_not_depend_on_its_batch() -> None:
 def test_settings_that_mean_nothing(wrong: dict[str, float]) -> None:
     with pytest.raises(SciflowError, match="renewal"):
         Renewal(**wrong)  # type: ignore[arg-type]
+
+
+def test_components_that_are_kept_take_the_ancestral_step() -> None:
+    """Beside one that is renewed: each as under a solver that treats both so."""
+    system = System({"x": SYSTEM["x"], "y": SYSTEM["x"]})
+
+    def both(solver: Renewal, name: str) -> Tensor:
+        def network(state: State, t: Tensor) -> dict[str, Tensor]:
+            return {k: Network()(State({"x": state[k]}), t)["x"] for k in ("x", "y")}
+
+        streams = Streams.range(0, 0, 50, "test")
+        frame = Frame({"x": (1,), "y": (1,)}, {}, {})
+        grid = grids.make("uniform")
+        return sample(system, network, frame, streams, solver=solver, grid=grid, steps=4)[name]
+
+    mixed = Renewal(keep=("x",))
+    assert torch.equal(both(mixed, "x"), both(Renewal(rate=0.0, keep=("x",)), "x"))
+    assert torch.equal(both(Renewal(keep=("x", "y")), "y"), both(Renewal(rate=0.0), "y"))
+    assert not torch.equal(both(mixed, "y"), both(Renewal(rate=0.0), "y"))
+    with pytest.raises(SciflowError, match="'speces'"):
+        Renewal(keep=("speces",)).check(system)

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from sciflow import checkpoint
 from sciflow.adapter import check
 from sciflow.domains.crystals import Adapter, Crystal, CrystalDataset, encode, matching
 from sciflow.domains.crystals.arrangement import Arrangement, sites
 from sciflow.domains.crystals.cells import Cells
-from sciflow.domains.crystals.labels import facts
+from sciflow.domains.crystals.labels import facts, widened
 from sciflow.domains.crystals.process import Process
 from sciflow.errors import SciflowError
 from sciflow.learning import Objective, Recipe, train
@@ -155,6 +156,18 @@ def test_ab_initio_keeps_to_elements() -> None:
     assert [len(crystal) for crystal in made] == [5] * 6
     with pytest.raises(SciflowError, match="makes compositions"):
         own.frame(Streams.range(0, 0, 1), {"formula": "MgO"})
+
+
+def test_generation_begins_with_the_weights_of_structure_prediction() -> None:
+    given, masked = adapter(), adapter({"species": "mask"})
+    weights = given.network().state_dict()
+    network = masked.network()
+    new = checkpoint.begin(network, masked.carried(given, weights), "given")
+    assert sorted(new) == ["head_species.bias", "head_species.weight"]
+    shown = network.state_dict()["species.weight"]
+    assert torch.equal(shown[:, :-1], weights["species.weight"])
+    assert not shown[:, -1].any()  # a mask says nothing
+    assert widened(weights, 2) is weights
 
 
 def test_unknown_words_of_a_process() -> None:
