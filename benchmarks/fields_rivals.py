@@ -280,9 +280,10 @@ def judged(rival: Rival, named: str | None) -> tuple[dict[str, Any], dict[str, A
     found = Fields.metrics(made, truth)
     print(found.to_text(), flush=True)
     row, lasting = summed(found, model.adapter.layout.fields)
-    if rival.regression:  # a forecast without spread: its score is its mean error
-        for name in [name for name in row if name.startswith("mae")]:
-            row[name.replace("mae", "crps")] = row[name]
+    # A forecast without spread: its score is its mean error.
+    for sure in (row, lasting) if rival.regression else (lasting,):
+        for name in [name for name in sure if name.startswith("mae")]:
+            sure[name.replace("mae", "crps")] = sure[name]
     return {
         **row,
         "parameters": sum(p.numel() * (1 + p.is_complex()) for p in network.parameters()),
