@@ -26,7 +26,7 @@ import argparse
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,8 @@ RECIPE: dict[str, Any] = {
     "checkpoint_every": 200,
 }
 MODES, WIDTH, PADDING = (12, 24), 24, 0.25
+SAMPLING = Sampling("ddim", {"name": "power", "power": 1.5}, 10)
+"""How every diffusion is sampled here, that of ``--model`` too."""
 _POWERS = {"mse": 2, "mae": 1, "l_inf": 1, "abrupt": 1, "crps": 1, "mean": 1, "deviation": 1}
 
 
@@ -231,11 +233,6 @@ def drawn(model: Model, path: Path, count: int) -> tuple[list[Any], float]:
     return made, (time.process_time() - begin) / count
 
 
-def sampling() -> Sampling:
-    """How the shipped model is sampled, and every diffusion here."""
-    return sciflow.load("burgers").sampling
-
-
 def summed(found: Metrics, fields: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Figures of the samples and of persistence; of several fields their mean, see the module."""
     rows: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
@@ -263,9 +260,9 @@ def judged(rival: Rival, named: str | None) -> tuple[dict[str, Any], dict[str, A
     _, held, path = rival.data()
     if named is None:
         adapter, network, facts = trained(rival)
-        model = Model(adapter, network, sampling())
+        model = Model(adapter, network, SAMPLING)
     else:
-        model = sciflow.load(named)
+        model = replace(sciflow.load(named), sampling=SAMPLING)
         network, training = model.network, model.card["training"]
         facts = {"steps": training["steps"], "cpu_s": training["seconds"], "model": named}
     truth = [held.isel(sample=k, drop=True) for k in range(HELD)]
@@ -329,7 +326,7 @@ def main() -> None:
     path = RESULTS / f"{name}.json"
     rows = json.loads(path.read_text())["results"] if path.exists() else {}
     rows |= {folder.name: row, "persistence": lasting}
-    recipe = {**RECIPE, "network": NETWORK, "process": PROCESS, "sampling": asdict(sampling())}
+    recipe = {**RECIPE, "network": NETWORK, "process": PROCESS, "sampling": asdict(SAMPLING)}
     operator = {"modes": MODES, "width": WIDTH, "layers": 4, "padding": PADDING}
     data = {"train": f"{arguments.equation}:{COUNT}", "test": HELD, "members": MEMBERS}
     write(name, seeds=[0], data={**data, "recipe": recipe, "fno": operator}, results=rows)
