@@ -367,7 +367,7 @@ def show(
 
 
 @app.command(
-    epilog=_foot("models", "sciflow models", "sciflow models qm9", "sciflow models --matrix")
+    epilog=_foot("models", "sciflow models", "sciflow models NAME", "sciflow models --matrix")
 )
 def models(
     name: Annotated[str, typer.Argument(help="A model, or a folder: all that is known.")] = "",
