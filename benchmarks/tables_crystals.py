@@ -48,7 +48,8 @@ def processes() -> str:
     rows = []
     for name, row in found.items():
         process, _, settings = name.partition(": ")
-        rows.append(_prediction(f"{process}, {settings.split(',')[0]}", row))
+        told = [s for s in settings.split(", ") if s not in (row["solver"], row["grid"])]
+        rows.append(_prediction(", ".join([process, *told]), row))
     return lines(["process", *_PREDICTION[1:]], rows)
 
 
