@@ -17,7 +17,7 @@ DeFoG: discrete flow matching for graph generation, arXiv:2410.04263, section 3.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -62,7 +62,7 @@ class Renewal(Solver):
     rounds: int = 4
     back: float = 0.15
     forth: float = 0.4
-    keep: tuple[str, ...] = ()
+    keep: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "keep", tuple(self.keep))  # a list in a configuration

@@ -146,7 +146,7 @@ def test_wishes_are_dealt_out_by_the_number_of_the_sample(table: Path) -> None:
         ({"gap": 5.0}, "a number from 0.21 to 0.3, as in the training data"),
         ({"gap": "high"}, "a number, or a list of numbers"),
         ({"gap": []}, "a number, or a list of numbers"),
-        ({"mu": 1.0}, "one of atoms, gap"),
+        ({"mu": 1.0}, "one of atoms, connected, gap"),
     ],
 )
 def test_wishes_that_cannot_be_met_are_refused(table: Path, options: dict, message: str) -> None:
