@@ -93,7 +93,7 @@ def stability() -> str:
         above, energy = number(3)(row["above_hull"]), number(3)(row.get("energy"))
         rows.append([name, str(int(row["generated"])), *cells, above, energy])
     head = ["crystals", "n", "relaxed", "below .1 eV", "S.U.N. at .1 (MatterGen)", "S.U.N. at 0"]
-    return lines([*head, "mean above the hull, eV", "W1 of the energy, eV"], rows)
+    return lines([*head, "of the relaxed, mean above the hull, eV", "W1 of the energy, eV"], rows)
 
 
 def energies() -> str:
