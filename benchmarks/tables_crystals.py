@@ -101,7 +101,8 @@ def energies() -> str:
     rows = []
     for name, row in read("crystals-property")["results"].items():
         error = f"{row['mae']:.3f} ± {row['standard_error']:.3f}"
-        rows.append([name, error, percent(row["order"]), str(row.get("steps", NONE))])
+        order = percent(row["order"]) if "order" in row else NONE
+        rows.append([name, error, order, str(row.get("steps", NONE))])
     return lines(["heat of formation", "mean error, eV per atom", "order of twins", "steps"], rows)
 
 
@@ -115,7 +116,7 @@ def guidance() -> str:
         rows.append([name, *cells, number(3)(row["predicted_energy"])])
     head = [
         "sampling",
-        "steps",
+        "network calls",
         "lower twin",
         "upper twin",
         "valid",
