@@ -75,7 +75,6 @@ class LargestRing(Hook):
         i, j = pair_index(nodes, belief.device)
         joined = (belief.argmax(-1) > 0) & mask
         bond = 1 - belief[..., 0]
-        taken = torch.zeros_like(joined)
         left = joined.any(1).nonzero().flatten()  # graphs that may still hold such a ring
         while len(left):
             adjacency = matrix_of(joined[left], i, j, nodes)
@@ -84,9 +83,8 @@ class LargestRing(Hook):
             left, wrong = left[some], wrong[some]
             weakest = bond[left].masked_fill(~wrong, torch.inf).argmin(1)
             joined[left, weakest] = False
-            taken[left, weakest] = True
         apart = distances(matrix_of(joined, i, j, nodes))[:, i, j]
-        return taken | (mask & ~joined & (apart >= self.size) & apart.isfinite())
+        return mask & ~joined & (apart >= self.size) & apart.isfinite()  # what was taken out, too
 
     def _in_large_rings(self, adjacency: Tensor, joined: Tensor, i: Tensor, j: Tensor) -> Tensor:
         """Bonds ``[B, P]`` that lie in a ring, but in none of at most `size` atoms."""
@@ -111,7 +109,7 @@ class LargestRing(Hook):
 
 
 def matrix_of(pairs: Tensor, i: Tensor, j: Tensor, nodes: int) -> Tensor:
-    """Return what holds for pairs ``[B, P]`` as symmetric 0/1 matrices ``[B, N, N]``."""
+    """Return values of pairs ``[B, P]`` as symmetric matrices ``[B, N, N]``, zero on the diagonal."""
     matrix = torch.zeros(len(pairs), nodes, nodes, device=pairs.device)
     matrix[:, i, j] = matrix[:, j, i] = pairs.float()
     return matrix
