@@ -94,7 +94,8 @@ def sample(
     with torch.no_grad() if gradient else torch.inference_mode():
         state = start
         if state is None:
-            state = system.prior(frame.shapes, streams, frame.masks, frame.condition, dtype)
+            condition = frame.drawn(streams)
+            state = system.prior(frame.shapes, streams, frame.masks, condition, dtype)
         # The times of all steps at once, so that no step has to make its own on the device.
         at = [step.t for step in plan]
         shown = torch.tensor(at, dtype=torch.float64).clamp_(max=below_one).to(state.device, dtype)

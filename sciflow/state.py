@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils import _pytree
 
 from .errors import expected
+from .streams import Streams
 
 
 class State(Mapping[str, Tensor]):
@@ -114,16 +115,31 @@ class Frame:
         shapes: Shape of one sample (without B) of each component.
         masks: Masks of the state.
         condition: Condition of the state.
+        lot: What of the condition every sample draws by itself, from the condition and its stream; None for nothing.
+            A hook that makes several particles of a sample lets each draw its own.
     """
 
     shapes: Mapping[str, Sequence[int]]
     masks: Mapping[str, Tensor] = field(default_factory=dict)
     condition: Mapping[str, Tensor] = field(default_factory=dict)
+    lot: Callable[[Mapping[str, Tensor], Streams], Mapping[str, Tensor]] | None = None
 
     def to(self, device: torch.device | str) -> Frame:
         """Move masks and conditions."""
         masks = {k: v.to(device) for k, v in self.masks.items()}
-        return Frame(self.shapes, masks, {k: v.to(device) for k, v in self.condition.items()})
+        condition = {k: v.to(device) for k, v in self.condition.items()}
+        return Frame(self.shapes, masks, condition, self.lot)
+
+    def drawn(self, streams: Streams) -> Mapping[str, Tensor]:
+        """Return the condition after the draw by lot, which takes no numbers of `streams` itself.
+
+        Args:
+            streams: Streams of the samples.
+        """
+        if self.lot is None:
+            return self.condition
+        own = Streams(streams.seed, streams.index, f"{streams.purpose} lot")
+        return {**self.condition, **self.lot(self.condition, own)}
 
 
 def concatenate(states: Sequence[State]) -> State:

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = """
 errors shapes state streams spaces paths prediction component system preconditioning coupling grids suggest
 solvers hooks sampling integrate flow likelihood gradients diagnostics
-checkpoint learning adapter registry model runtime domains cli __main__
+checkpoint learning conditions adapter registry model runtime domains cli __main__
 """.split()
 
 # The core knows no domain, not even in a comment; what a domain is called, it says itself.

@@ -17,8 +17,9 @@ from sciflow.streams import Streams
 from sciflow.system import System
 
 from . import elements as table
+from . import perovskite
 from . import wishes as named
-from .arrangement import INVERSIONS, Arrangement, Inversion, sites
+from .arrangement import PROTOTYPES, Arrangement, sites
 from .cells import Cells
 from .crystal import Crystal
 from .files import SUFFIXES
@@ -30,7 +31,7 @@ from .structures import encode
 NETWORKS = ("periodic", "e3nn")
 REMEMBERED = 1000
 """Number of compositions of the data that a model keeps, to draw from where no formula is given."""
-_DATA = ("train", "niggli", "max_sites", "representation", "inversion")
+_DATA = ("train", "niggli", "max_sites", "representation", "inversion", "prototype")
 
 
 class Crystals(Adapter):
@@ -45,8 +46,8 @@ class Crystals(Adapter):
         process: Paths of coordinates, lattice and species (see `Process.of`).
         network: ``{"name": one of NETWORKS, ...options}``; ``facts = true`` shows it `labels.facts` of the elements,
             ``metric = true`` distances in space.
-        inversion: Whether a crystal and its inversion are one in the data, or how one of them is chosen (see
-            `arrangement`).
+        inversion: Whether a crystal and its inversion are one in the data.
+        prototype: One of `arrangement.PROTOTYPES`, whose sites show their roles; None where they have none.
     """
 
     name: ClassVar[str] = "crystals"
@@ -61,16 +62,17 @@ class Crystals(Adapter):
         cells: Mapping[str, Any],
         process: str | Mapping[str, Any] = "bayes",
         network: Mapping[str, Any] | None = None,
-        inversion: Inversion = False,
+        inversion: bool = False,
+        prototype: str | None = None,
     ) -> None:
         self.elements = tuple(elements)
         self.numbers = tuple(map(table.atomic_number, self.elements))
         self.size_counts = dict(sorted((int(n), int(c)) for n, c in size_counts.items()))
         if not self.elements or not self.size_counts or min(self.size_counts) < 1:
             raise expected("crystals", "no elements or no sizes", "at least one of each")
-        if isinstance(inversion, str) and inversion not in INVERSIONS:
-            raise unknown("inversion", inversion, INVERSIONS)
-        self.formulas, self.inversion = tuple(formulas), inversion
+        if prototype is not None and prototype not in PROTOTYPES:
+            raise unknown("prototype", prototype, PROTOTYPES)
+        self.formulas, self.inversion, self.prototype = tuple(formulas), inversion, prototype
         self.cells = Cells.from_config(cells)
         self.network_options = dict(network or {"name": "periodic"})
         self.network_name = self.network_options.pop("name", "periodic")
@@ -96,6 +98,7 @@ class Crystals(Adapter):
             "process": self.process.config(),
             "network": {"name": self.network_name, **self.network_options},
             "inversion": self.inversion,
+            "prototype": self.prototype,
         }
 
     @classmethod
@@ -105,7 +108,8 @@ class Crystals(Adapter):
         process: str | Mapping[str, Any] = "bayes",
         network: Mapping[str, Any] | None = None,
         representation: str = "logarithm",
-        inversion: Inversion = False,
+        inversion: bool = False,
+        prototype: str | None = None,
     ) -> Crystals:
         """Make an adapter for encoded data.
 
@@ -115,6 +119,7 @@ class Crystals(Adapter):
             network: Name and options.
             representation: One of `lattice.REPRESENTATIONS`.
             inversion: See the class.
+            prototype: See the class.
         """
         numbers = crystals.elements()
         labels = labels_of(crystals.species.long(), numbers)
@@ -134,6 +139,7 @@ class Crystals(Adapter):
             process,
             network,
             inversion,
+            prototype,
         )
 
     @classmethod
@@ -144,7 +150,8 @@ class Crystals(Adapter):
 
         Args:
             data: ``train``: an encoded ``.safetensors`` file, a file of structures or the name of a data set;
-                ``niggli`` (take reduced cells), ``max_sites``, ``representation`` and ``inversion``.
+                ``niggli`` (take reduced cells), ``max_sites``, ``representation``, ``inversion`` and
+                ``prototype``.
             options: ``process`` and ``network``.
         """
         for name in data:
@@ -156,7 +163,7 @@ class Crystals(Adapter):
         if "train" not in data:
             raise expected("[data]", dict(data), "'train', a file of crystals")
         crystals, left_out = load(data["train"], data.get("niggli", False), data.get("max_sites"))
-        form = {k: data[k] for k in ("representation", "inversion") if k in data}
+        form = {k: data[k] for k in ("representation", "inversion", "prototype") if k in data}
         adapter = cls.of(crystals, **options, **form)
         return adapter, CrystalDataset(crystals, adapter, left_out)
 
@@ -320,7 +327,15 @@ class Crystals(Adapter):
 
     def _frame(self, labels: Tensor, ranks: Tensor) -> Frame:
         p = self.process
-        return Frame(p.shapes(ranks.shape[1]), p.masks(ranks > 0), p.condition(labels, ranks))
+        condition = p.condition(labels, ranks)
+        lot = self._roles if self.prototype and p.given else None
+        return Frame(p.shapes(ranks.shape[1]), p.masks(ranks > 0), condition, lot)
+
+    def _roles(self, condition: Mapping[str, Tensor], streams: Streams) -> Mapping[str, Tensor]:
+        """Draw what the composition leaves open of a prototype."""
+        labels, ranks = condition["species"], condition["ranks"]
+        species = torch.tensor(self.numbers, device=labels.device)[labels] * (ranks > 0)
+        return {"ranks": perovskite.toss(species, ranks, streams)}
 
     def rewards(self) -> Mapping[str, Callable[[Any], float]]:
         """Rewards by name (see `rewards`)."""
@@ -411,7 +426,7 @@ class CrystalDataset:
     ) -> None:
         self.left_out = dict(left_out or {})
         self.process = adapter.process
-        arranged = Arrangement.of(crystals, adapter.inversion)
+        arranged = Arrangement.of(crystals, adapter.inversion, adapter.prototype)
         self.ranks, self.coordinates = arranged.ranks, arranged.coordinates
         self.labels = labels_of(arranged.species, adapter.numbers)
         matrices = crystals.matrix(torch.float64)

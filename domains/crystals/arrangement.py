@@ -10,8 +10,9 @@ that is not told of a choice has to learn the average over all of them. Three ch
 * **Ranks.** Identical atoms are numbered from 1 by (y, z, x) relative to the anchor; the anchor is number 1 of
   its element. A generated structure has them by definition.
 
-Where `inversion` is set, f or -f is chosen such that the sum of sin(4 pi f) over all sites and axes is not positive;
-where it is ``"perovskite"``, such that the displacement p of `perovskite` is not.
+Where `inversion` is set, f or -f is chosen such that the sum of sin(4 pi f) over all sites and axes is not positive.
+With the prototype ``"perovskite"``, cells of five sites are arranged by their roles (see `perovskite`): f or -f such
+that the displacement p is not positive, A with the rank 1 and B with the rank 2, be they of one element or of two.
 """
 
 from __future__ import annotations
@@ -28,12 +29,11 @@ from torch import Tensor
 
 from sciflow.errors import unknown
 
-from .perovskite import polarity
+from . import perovskite
 from .structures import Crystals
 
-Inversion = bool | str
-INVERSIONS = ("perovskite",)
-"""Ways to choose between f and -f that have a name."""
+PROTOTYPES = ("perovskite",)
+"""Kinds of crystals whose sites have roles."""
 _GRAIN = 1000  # coordinates closer than 1 / 1000 are taken as equal by the order
 
 
@@ -52,26 +52,28 @@ class Arrangement:
     coordinates: Tensor
 
     @classmethod
-    def of(cls, crystals: Crystals, inversion: Inversion = False) -> Arrangement:
+    def of(
+        cls, crystals: Crystals, inversion: bool = False, prototype: str | None = None
+    ) -> Arrangement:
         """Arrange encoded crystals.
 
         Args:
             crystals: The crystals.
-            inversion: Whether to choose between f and -f, or the name of the choice. Right-handed and left-handed
-                crystals are then one.
+            inversion: Whether to choose between f and -f. Right-handed and left-handed crystals are then one.
+            prototype: One of `PROTOTYPES`, or None.
 
         Raises:
-            SciflowError: The choice is unknown.
+            SciflowError: The prototype is unknown.
         """
-        if isinstance(inversion, str) and inversion not in INVERSIONS:
-            raise unknown("inversion", inversion, INVERSIONS)
+        if prototype is not None and prototype not in PROTOTYPES:
+            raise unknown("prototype", prototype, PROTOTYPES)
         numbers = crystals.species.numpy().astype(np.int64)
         places = crystals.coordinates.numpy().astype(np.float64)
         shape = numbers.shape
         species, ranks = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
         coordinates = np.zeros((*shape, 3), np.float32)
         for m, n in enumerate(crystals.sizes.tolist()):
-            order, own, f = _arrange(numbers[m, :n], places[m, :n], inversion)
+            order, own, f = _arrange(numbers[m, :n], places[m, :n], inversion, prototype)
             species[m, :n], ranks[m, :n], coordinates[m, :n] = numbers[m, order], own, f
         coordinates[coordinates >= 1] = 0.0
         return cls(*(torch.from_numpy(x) for x in (species, ranks, coordinates)))
@@ -89,25 +91,30 @@ def sites(composition: Mapping[int, int]) -> tuple[list[int], list[int]]:
 
 
 def _arrange(
-    species: NDArray[np.int64], places: NDArray[np.float64], inversion: Inversion
+    species: NDArray[np.int64],
+    places: NDArray[np.float64],
+    inversion: bool,
+    prototype: str | None,
 ) -> tuple[NDArray[np.int64], list[int], NDArray[np.float64]]:
     """Order, ranks, and the coordinates in this order."""
+    fit = perovskite.fit(species, places) if prototype else None
+    role = np.full(len(species), 2)
+    if fit:
+        role[[fit.a, fit.b]] = 0, 1
     tally = Counter(species.tolist())
     counts = np.array([tally[z] for z in species.tolist()])
-    anchor = int(np.lexsort((np.arange(len(species)), -species, counts))[0])
+    anchor = int(np.lexsort((np.arange(len(species)), role, -species, counts))[0])
     f = (places - places[anchor]) % 1.0
-    if inversion and _odd(species, f, inversion) > 1e-9:
+    odd = fit.polarity if fit else float(np.sin(4 * math.pi * f).sum())
+    if inversion and odd > 1e-9:
         f = -f % 1.0
     x, y, z = (np.round(f * _GRAIN) % _GRAIN).T
     other = np.arange(len(species)) != anchor
-    order = np.lexsort((x, z, y, other, -species, counts))
-    return order, sites(tally)[1], f[order]
+    order = np.lexsort((x, z, y, other, role, -species, counts))
+    ranks = np.array(sites(tally)[1])
+    if fit:
+        ranks[order == fit.b] = 2
+    return order, ranks.tolist(), f[order]
 
 
-def _odd(species: NDArray[np.int64], f: NDArray[np.float64], inversion: Inversion) -> float:
-    """A number that inversion changes the sign of."""
-    p = polarity(species, f) if inversion == "perovskite" else None
-    return float(np.sin(4 * math.pi * f).sum()) if p is None else p
-
-
-__all__ = ["INVERSIONS", "Arrangement", "Inversion", "sites"]
+__all__ = ["PROTOTYPES", "Arrangement", "sites"]

@@ -90,7 +90,7 @@ class Particles(Hook):
         index = (streams.index.unsqueeze(1) * count + place).flatten()
         own = Streams(streams.seed, index, f"{streams.purpose} particles {count}")
         start = None if start is None else start.map(spread)
-        return Frame(frame.shapes, masks, condition), start, own
+        return Frame(frame.shapes, masks, condition, frame.lot), start, own
 
     def solver(self, solver: Solver) -> Solver:
         """Resample before the steps of the solver."""

@@ -83,7 +83,7 @@ def pairs(
     for frame, count in frames:
         streams = Streams.range(seed, first, count, "reflow", device)
         first += count
-        start = system.prior(frame.shapes, streams, frame.masks, frame.condition)
+        start = system.prior(frame.shapes, streams, frame.masks, frame.drawn(streams))
         drawn = streams.draws
         end = sample(
             system, network, frame, streams, solver=solver, grid=grid, steps=steps, start=start

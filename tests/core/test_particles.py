@@ -235,3 +235,25 @@ def test_rewards_that_misbehave_are_named_and_those_without_a_value_are_dropped(
 def test_settings_that_make_no_sense_are_refused(make_hook: Any, message: str) -> None:
     with pytest.raises(SciflowError, match=message):
         make_hook()
+
+
+def test_particles_draw_by_lot_each_for_itself() -> None:
+    def lot(condition: Mapping[str, Tensor], streams: Streams) -> Mapping[str, Tensor]:
+        return {"side": condition["side"] * torch.where(streams.uniform((1,)) < 0.5, -1.0, 1.0)}
+
+    system = System({"x": Component(Euclidean(), Linear(), "data")})
+
+    def network(state: State, t: Tensor) -> dict[str, Tensor]:
+        return {"x": state.condition["side"].expand_as(state["x"])}
+
+    frame = Frame({"x": (1,)}, condition={"side": torch.ones(200, 1)}, lot=lot)
+    how: dict[str, Any] = {"solver": make("ancestral"), "grid": Uniform(), "steps": 3}
+    args = (system, network, frame, Streams.range(0, 0, 200))
+    plain = sample(*args, **how)["x"]
+    assert 0.3 < float((plain > 0).double().mean()) < 0.7
+    again = Frame({"x": (1,)}, condition={"side": torch.ones(3, 1)}, lot=lot)
+    few = sample(system, network, again, Streams.range(0, 5, 3), **how)["x"]
+    assert torch.equal(few, plain[5:8])
+    best = Particles(lambda data: data["x"][:, 0], 8, threshold=0.0, keep="best")
+    found = sample(*args, **how, hooks=[best])["x"]
+    assert float((found > 0).double().mean()) > 0.97  # all eight of a group lose once in 256

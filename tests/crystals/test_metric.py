@@ -15,12 +15,13 @@ from sciflow.domains.crystals.lattice import Standardised
 from sciflow.domains.crystals.metric import DISTANCES, distances
 from sciflow.domains.crystals.networks import periodic
 from sciflow.domains.crystals.networks.periodic import Periodic
-from sciflow.domains.crystals.perovskite import IDEAL, polarity
+from sciflow.domains.crystals.perovskite import IDEAL, fit, toss
 from sciflow.domains.crystals.process import Process
 from sciflow.domains.crystals.structures import encode
 from sciflow.errors import SciflowError
 from sciflow.spaces import Circle
 from sciflow.state import State
+from sciflow.streams import Streams
 
 PLAIN = Standardised("logarithm", (0.0,) * 6, (0.2,) * 6)
 
@@ -90,10 +91,10 @@ def test_half_of_the_pairs_make_all(monkeypatch: pytest.MonkeyPatch) -> None:
         assert torch.allclose(half[name], value, atol=1e-11), name
 
 
-def displaced(shift: float) -> Crystal:
+def displaced(shift: float, a: int = 20, b: int = 22) -> Crystal:
     """A perovskite of which A has left its cage along x."""
     places = IDEAL + np.array([[shift, 0, 0], *[[0, 0, 0]] * 4])
-    return Crystal(np.array([20, 22, 8, 8, 9], np.int16), places, 4.0 * np.eye(3))
+    return Crystal(np.array([a, b, 8, 8, 9], np.int16), places, 4.0 * np.eye(3))
 
 
 @pytest.mark.parametrize("shift", [0.02, 0.2, 0.33])
@@ -104,18 +105,53 @@ def test_polarity_is_that_of_a_whatever_order_and_origin(shift: float) -> None:
         order, origin = rng.permutation(5), rng.random(3)
         species = crystal.species[order].astype(np.int64)
         places = (crystal.coordinates[order] + origin) % 1.0
-        assert polarity(species, places) == pytest.approx(-4 * shift)
-        assert polarity(species, -places) == pytest.approx(4 * shift)
-    assert polarity(np.array([8, 8]), np.zeros((2, 3))) is None
+        found, other = fit(species, places), fit(species, -places)
+        assert found is not None
+        assert other is not None
+        assert (order[found.a], order[found.b]) == (0, 1) == (order[other.a], order[other.b])
+        assert found.polarity == pytest.approx(-4 * shift)
+        assert other.polarity == pytest.approx(4 * shift)
+    assert fit(np.array([8, 8]), np.zeros((2, 3))) is None
 
 
-def test_perovskites_get_one_hand() -> None:
+def test_perovskites_get_one_hand_and_their_roles() -> None:
     data = encode([displaced(0.3), displaced(-0.3)]).crystals
-    one, other = Arrangement.of(data, inversion="perovskite").coordinates
-    apart = one - other
+    arranged = Arrangement.of(data, inversion=True, prototype="perovskite")
+    apart = arranged.coordinates[0] - arranged.coordinates[1]
     assert (apart - apart.round()).abs().max() < 1e-5
-    with pytest.raises(SciflowError, match="inversion"):
-        Arrangement.of(data, inversion="chalk")
+    assert arranged.species[0].tolist() == [22, 20, 9, 8, 8]
+    assert arranged.ranks[0].tolist() == [2, 1, 1, 1, 2]  # titanium is B, calcium A
+    twin = encode([displaced(0.3, 22, 20)]).crystals
+    assert Arrangement.of(twin, True, "perovskite").ranks[0, :2].tolist() == [1, 2]
+    assert Arrangement.of(twin, True).ranks[0, :2].tolist() == [1, 1]
+    with pytest.raises(SciflowError, match="prototype"):
+        Arrangement.of(data, prototype="chalk")
+
+
+def test_equal_cations_are_numbered_by_role() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        order, crystal = rng.permutation(5), displaced(0.2, 22, 22)
+        moved = Crystal(crystal.species[order], crystal.coordinates[order], crystal.lattice)
+        one = Arrangement.of(encode([moved]).crystals, True, "perovskite")
+        assert one.species[0].tolist() == [9, 22, 22, 8, 8]
+        assert one.ranks[0].tolist() == [1, 1, 2, 1, 2]
+        # A lies in the plane of fluorine, B (of the same element) half a cell from it.
+        assert one.coordinates[0, 1:3, 2].tolist() == pytest.approx([0.0, 0.5])
+
+
+def test_roles_are_a_fair_coin_of_each_sample() -> None:
+    species = torch.tensor([22, 20, 9, 8, 8]).repeat(4000, 1)
+    ranks = torch.tensor([1, 1, 1, 1, 2]).repeat(4000, 1)
+    drawn = toss(species, ranks, Streams.range(0, 0, 4000))
+    assert (drawn[:, 2:] == ranks[:, 2:]).all()
+    assert (drawn[:, :2].sum(1) == 3).all()  # one of each role
+    assert abs(float((drawn[:, 0] == 1).double().mean()) - 0.5) < 4 * 0.5 / 4000**0.5
+    part = toss(species[:3], ranks[:3], Streams.range(0, 5, 3))
+    assert torch.equal(part, drawn[5:8])
+    alike = torch.tensor([[22, 22, 8, 8, 8], [22, 20, 8, 8, 0]])
+    known = torch.tensor([[1, 2, 1, 2, 3], [1, 1, 1, 2, 0]])
+    assert torch.equal(toss(alike, known, Streams.range(0, 0, 2)), known)
 
 
 def test_a_grid_may_stop_early() -> None:
