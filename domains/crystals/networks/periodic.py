@@ -117,14 +117,15 @@ class _Half:
         phi: The features: `odd` even ones, as many odd ones, and more even ones.
         same: Those of a site and itself, ``[F, 1, 1]``.
         odd: Number of odd ones.
-        rows: Where the pair (i, j) lies among those with i < j, behind them those with i > j, and last i = j;
-            ``[N * N]``.
+        upper: Where the pairs (i, j) stand among all, row by row, ``[P]``.
+        lower: Where the pairs (j, i) do.
     """
 
     phi: Tensor
     same: Tensor
     odd: int
-    rows: Tensor
+    upper: Tensor
+    lower: Tensor
 
     @classmethod
     def of(cls, u: Tensor, harmonics: int, radial: int) -> _Half:
@@ -132,30 +133,33 @@ class _Half:
         n = u.shape[1]
         i, j = torch.triu_indices(n, n, 1, device=u.device)
         (a, p), (b, q) = u[:, i].unbind(-1), u[:, j].unbind(-1)
-        pairs = torch.arange(len(i), device=u.device)
-        place = torch.full((n, n), 2 * len(i), device=u.device)
-        place[i, j], place[j, i] = pairs, pairs + len(i)
         one = u.new_ones(1, 1, 3)
         same = _waves(one, 0 * one, one, 0 * one, harmonics, radial)
         phi = _waves(a, p, b, q, harmonics, radial)
-        return cls(phi, same, 3 * harmonics + _WAVES, place.flatten())
+        return cls(phi, same, 3 * harmonics + _WAVES, i * n + j, j * n + i)
+
+    @property
+    def sites(self) -> int:
+        """N."""
+        return math.isqrt(2 * len(self.upper)) + 1  # P = N (N - 1) / 2
 
     def first(self) -> Tensor:
         """Those of the pairs with the first site, ``[B, N, F]``."""
-        others = math.isqrt(len(self.rows)) - 1
         own = self.same.expand(-1, self.phi.shape[1], -1)
-        return torch.cat((own, self.phi[:, :, :others]), -1).movedim(0, -1)
+        return torch.cat((own, self.phi[:, :, : self.sites - 1]), -1).movedim(0, -1)
 
     def linear(self, weight: Tensor) -> Tensor:
         """Return ``[B, N, N, H]``: half the products, since an even and an odd part make both orders of a pair."""
-        r, n = self.odd, math.isqrt(len(self.rows))
+        r, n = self.odd, self.sites
         even, odd, more = self.phi[:r], self.phi[r : 2 * r], self.phi[2 * r :]
         c = F.linear(even.movedim(0, -1), weight[:, :r])
         if len(more):
             c = c + F.linear(more.movedim(0, -1), weight[:, 2 * r :])
         s = F.linear(odd.movedim(0, -1), weight[:, r : 2 * r])
-        own = F.linear(self.same.movedim(0, -1), weight).expand(len(c), -1, -1)
-        return torch.cat((c + s, c - s, own), 1).index_select(1, self.rows).unflatten(1, (n, n))
+        both = c.new_empty(len(c), n * n, c.shape[-1])
+        both[:, self.upper], both[:, self.lower] = c + s, c - s
+        both[:, :: n + 1] = F.linear(self.same.movedim(0, -1), weight)
+        return both.unflatten(1, (n, n))
 
 
 class _Layer(nn.Module):
@@ -177,9 +181,10 @@ class _Layer(nn.Module):
         h = h + self.shift(g).unsqueeze(1)
         n = self.norm(h)
         own = self.from_i(n) + self.from_graph(g).unsqueeze(1)
-        e = F.silu(own.unsqueeze(2) + self.from_j(n).unsqueeze(1) + pairs)
-        e = F.silu(self.message(e))
-        mean = (e * share[:, None, :, None]).sum(2)
+        # In place: what is as large as all pairs costs more to lay out anew than to compute.
+        e = pairs.add_(own.unsqueeze(2)).add_(self.from_j(n).unsqueeze(1))
+        e = F.silu(self.message(F.silu(e, inplace=True)), inplace=True)
+        mean = (share[:, None, None, :] @ e).squeeze(2)
         return h + self.update(torch.cat((n, mean), -1))
 
 
