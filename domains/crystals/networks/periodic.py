@@ -40,6 +40,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sciflow.conditions import Given
 from sciflow.errors import expected
 from sciflow.shapes import expand
 from sciflow.state import State
@@ -154,10 +155,11 @@ class _Half:
         even, odd, more = self.phi[:r], self.phi[r : 2 * r], self.phi[2 * r :]
         c = F.linear(even.movedim(0, -1), weight[:, :r])
         if len(more):
-            c = c + F.linear(more.movedim(0, -1), weight[:, 2 * r :])
+            c.add_(F.linear(more.movedim(0, -1), weight[:, 2 * r :]))
         s = F.linear(odd.movedim(0, -1), weight[:, r : 2 * r])
         both = c.new_empty(len(c), n * n, c.shape[-1])
-        both[:, self.upper], both[:, self.lower] = c + s, c - s
+        both[:, self.upper] = c + s
+        both[:, self.lower] = c.sub_(s)
         both[:, :: n + 1] = F.linear(self.same.movedim(0, -1), weight)
         return both.unflatten(1, (n, n))
 
@@ -200,6 +202,7 @@ class Periodic(nn.Module):
         frame: Whether sites see their place relative to the anchor and may answer in its frame; no anchor, no frame.
         facts: Numbers about each element that sites see beside its embedding, ``[K, F]`` (see `labels.facts`).
         metric: How the numbers of the lattice are read, where distances in space are to be seen.
+        conditions: Names of conditions ``[B, 2]`` to read (see `sciflow.conditions`).
     """
 
     def __init__(
@@ -212,6 +215,7 @@ class Periodic(nn.Module):
         frame: bool = True,
         facts: Sequence[Sequence[float]] | None = None,
         metric: Standardised | None = None,
+        conditions: Sequence[str] = (),
     ) -> None:
         super().__init__()
         for name, value in (("width", width), ("layers", layers), ("harmonics", harmonics)):
@@ -237,6 +241,7 @@ class Periodic(nn.Module):
         self.graph = nn.Sequential(
             nn.Linear(6 + 16 + bool(metric), width), nn.SiLU(), nn.Linear(width, width)
         )
+        self.given = Given(conditions, width) if conditions else None
         self.pairs = nn.Linear(features, layers * width, bias=False)
         self.layers = nn.ModuleList(_Layer(width) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
@@ -270,22 +275,31 @@ class Periodic(nn.Module):
         place = torch.arange(1, view.sites.shape[1] + 1, device=view.sites.device)
         last = (view.sites * place).amax(1)  # real sites need not come first
         groups = _groups(last)
+        given = view.lattice.new_zeros(()) if self.given is None else self.given(state.condition)
         if len(groups) == 1:
-            return self._pass(view, t, state["coordinates"])
+            return self._pass(view, t, state["coordinates"], given)
         sites = view.sites.shape[1]
         order = torch.cat(groups).argsort()
         parts = []
         for group in groups:
             n = int(last[group].max())
             x = state["coordinates"][group, :n]
-            output = self._pass(view.part(group, n), t[group], x)
+            own = given[group] if given.dim() else given
+            output = self._pass(view.part(group, n), t[group], x, own)
             parts.append(
                 {k: v if k == "lattice" else _padded(v, sites) for k, v in output.items()}
             )
         return {k: torch.cat([part[k] for part in parts])[order] for k in parts[0]}
 
-    def _pass(self, view: View, t: Tensor, x: Tensor) -> dict[str, Tensor]:
-        """Return the prediction for crystals of about equal size, of which all layers see every site."""
+    def _pass(self, view: View, t: Tensor, x: Tensor, given: Tensor) -> dict[str, Tensor]:
+        """Return the prediction for crystals of about equal size, of which all layers see every site.
+
+        Args:
+            view: The crystals.
+            t: Times ``[B]``.
+            x: Coordinates of the state.
+            given: What the conditions say, ``[B, H]`` or zero.
+        """
         real = view.sites.to(view.lattice.dtype)
         sizes = real.sum(1, keepdim=True)
         share = real / sizes.clamp_min(1)
@@ -303,7 +317,7 @@ class Periodic(nn.Module):
                 numbers.append(sizes.clamp_min(1).log() - 2)
             phi = _Pairs(seen)
         pairs = self.pairs.weight.chunk(self.depth)
-        g = self.graph(torch.cat(numbers, -1))
+        g = self.graph(torch.cat(numbers, -1)) + given
         species = one_hot(view.species, self.process.states, g.dtype)
         h = self.species(species)
         if self.facts is not None:
