@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from .adapter import CrystalDataset
 from .adapter import Crystals as Adapter
 from .crystal import Crystal
 from .prediction import predict
 from .process import Process
 from .relaxation import relax
 from .structures import Crystals, encode
+from .training import CrystalDataset
 
 ADAPTER = Adapter
 CARDS = Path(__file__).parent / "models"

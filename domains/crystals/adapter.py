@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from sciflow.adapter import Adapter, Read
+from sciflow.conditions import Conditions
 from sciflow.errors import SciflowError, expected, unknown
+from sciflow.hooks.guidance import Null
 from sciflow.state import Frame, State
 from sciflow.streams import Streams
 from sciflow.system import System
@@ -19,7 +21,7 @@ from sciflow.system import System
 from . import elements as table
 from . import perovskite
 from . import wishes as named
-from .arrangement import PROTOTYPES, Arrangement, sites
+from .arrangement import PROTOTYPES, sites
 from .cells import Cells
 from .crystal import Crystal
 from .files import SUFFIXES
@@ -27,11 +29,13 @@ from .labels import facts, labels_of, widened
 from .process import Process
 from .structures import Crystals as Encoded
 from .structures import encode
+from .training import COMPUTED, MEASURED, CrystalDataset, load
 
 NETWORKS = ("periodic", "e3nn")
 REMEMBERED = 1000
 """Number of compositions of the data that a model keeps, to draw from where no formula is given."""
-_DATA = ("train", "niggli", "max_sites", "representation", "inversion", "prototype")
+_DATA = ("train", "niggli", "max_sites", "representation", "inversion", "conditions", "prototype")
+_OPTIONS = ("formula", "elements", "atoms")
 
 
 class Crystals(Adapter):
@@ -48,6 +52,7 @@ class Crystals(Adapter):
             ``metric = true`` distances in space.
         inversion: Whether a crystal and its inversion are one in the data.
         prototype: One of `arrangement.PROTOTYPES`, whose sites show their roles; None where they have none.
+        conditions: Properties that can be asked for, with their scales (`sciflow.conditions.Conditions.config`).
     """
 
     name: ClassVar[str] = "crystals"
@@ -64,6 +69,7 @@ class Crystals(Adapter):
         network: Mapping[str, Any] | None = None,
         inversion: bool = False,
         prototype: str | None = None,
+        conditions: Mapping[str, Mapping[str, float]] | None = None,
     ) -> None:
         self.elements = tuple(elements)
         self.numbers = tuple(map(table.atomic_number, self.elements))
@@ -74,6 +80,7 @@ class Crystals(Adapter):
             raise unknown("prototype", prototype, PROTOTYPES)
         self.formulas, self.inversion, self.prototype = tuple(formulas), inversion, prototype
         self.cells = Cells.from_config(cells)
+        self.conditions = Conditions.from_config(conditions or {})
         self.network_options = dict(network or {"name": "periodic"})
         self.network_name = self.network_options.pop("name", "periodic")
         if self.network_name not in NETWORKS:
@@ -99,6 +106,7 @@ class Crystals(Adapter):
             "network": {"name": self.network_name, **self.network_options},
             "inversion": self.inversion,
             "prototype": self.prototype,
+            **({"conditions": self.conditions.config()} if self.conditions.names else {}),
         }
 
     @classmethod
@@ -114,7 +122,7 @@ class Crystals(Adapter):
         """Make an adapter for encoded data.
 
         Args:
-            crystals: The data.
+            crystals: The data; their properties become conditions.
             process: See `Process.of`.
             network: Name and options.
             representation: One of `lattice.REPRESENTATIONS`.
@@ -140,6 +148,7 @@ class Crystals(Adapter):
             network,
             inversion,
             prototype,
+            Conditions.of({k: v.numpy() for k, v in crystals.properties.items()}).config(),
         )
 
     @classmethod
@@ -152,6 +161,7 @@ class Crystals(Adapter):
             data: ``train``: an encoded ``.safetensors`` file, a file of structures or the name of a data set;
                 ``niggli`` (take reduced cells), ``max_sites``, ``representation``, ``inversion`` and
                 ``prototype``.
+                ``conditions``: names of properties that generation can then be asked for (see `training`).
             options: ``process`` and ``network``.
         """
         for name in data:
@@ -162,7 +172,8 @@ class Crystals(Adapter):
                 raise unknown("table", name, ("process", "network"))
         if "train" not in data:
             raise expected("[data]", dict(data), "'train', a file of crystals")
-        crystals, left_out = load(data["train"], data.get("niggli", False), data.get("max_sites"))
+        known = {k: data[k] for k in ("niggli", "max_sites", "conditions") if k in data}
+        crystals, left_out = load(data["train"], **known)
         form = {k: data[k] for k in ("representation", "inversion", "prototype") if k in data}
         adapter = cls.of(crystals, **options, **form)
         return adapter, CrystalDataset(crystals, adapter, left_out)
@@ -191,10 +202,12 @@ class Crystals(Adapter):
             if self.network_name == "e3nn":
                 from .networks.equivariant import Equivariant
 
+                if self.conditions.names:
+                    raise expected("conditions", self.conditions.names, "network 'periodic'")
                 return Equivariant(self.process, self.cells, **options)
             from .networks.periodic import Periodic
 
-            return Periodic(self.process, **options)
+            return Periodic(self.process, conditions=self.conditions.names, **options)
         except TypeError as error:
             raise SciflowError(f"options of network {self.network_name}: {error}") from None
 
@@ -218,6 +231,10 @@ class Crystals(Adapter):
         data = CrystalDataset(result.crystals, self)
         return data.batch(torch.arange(len(objects)))
 
+    def null(self) -> Mapping[str, Null]:
+        """The properties, 0 where they are not given."""
+        return self.conditions.null()
+
     def decode(self, state: State) -> list[Crystal]:
         """Decode a clean state; nothing is repaired."""
         labels, ranks, coordinates, numbers = self.process.read(state)
@@ -237,17 +254,29 @@ class Crystals(Adapter):
             streams: Random streams of the batch.
             options: ``formula``: contents of the cell, or with ``atoms`` the formula that they are a multiple of;
                 ``elements``: symbols, a list or separated by commas, beyond which nothing is used; ``atoms``: number
-                of sites. Without a formula, structure prediction takes compositions of its training data; generation
-                takes no formula, and draws numbers of sites from the data.
+                of sites; and the properties of the model, each a number or a list of them that is dealt out in turn.
+                Without a formula, structure prediction takes compositions of its training data; generation takes no
+                formula, and draws numbers of sites from the data.
 
         Raises:
             SciflowError: A wish cannot be fulfilled.
         """
         wishes = dict(options or {})
+        asked = {name: wishes.pop(name) for name in self.conditions.names if name in wishes}
+        frame = self._sited(streams, wishes)
+        given = self.conditions.wish(asked, streams)
+        return replace(frame, condition={**frame.condition, **given})
+
+    def _sited(self, streams: Streams, options: Mapping[str, Any]) -> Frame:
+        """Lay out the sites."""
+        wishes = dict(options)
         formula, atoms = wishes.pop("formula", None), wishes.pop("atoms", None)
         allowed = named.allowed(wishes.pop("elements", None), self.elements)
-        if wishes:
-            raise unknown("option", next(iter(wishes)), ("formula", "elements", "atoms"))
+        for name in wishes:
+            if name in (*COMPUTED, *MEASURED) and not self.conditions.names:
+                do = "mp20-properties has some; or train one with conditions"
+                raise expected("option", name, "a model that has learnt it", do)
+            raise unknown("option", name, (*_OPTIONS, *self.conditions.names))
         if atoms is not None and not (
             str(atoms).isdecimal() and 1 <= int(atoms) <= self.max_sites
         ):
@@ -272,7 +301,7 @@ class Crystals(Adapter):
         if fitting:
             return self._by_composition(streams, fitting)
         if formula is not None:
-            raise expected("elements", (options or {})["elements"], f"those of {formula}")
+            raise expected("elements", options["elements"], f"those of {formula}")
         raise expected("options", options, "ones that a composition fits", "give a formula")
 
     def _by_composition(self, streams: Streams, choices: Sequence[dict[int, int]]) -> Frame:
@@ -306,7 +335,9 @@ class Crystals(Adapter):
                     raise unknown("element", table.symbol(z), self.elements)
             labels[row, : len(own)] = torch.tensor([self.numbers.index(z) for z in species])
             ranks[row, : len(own)] = torch.tensor(own)
-        return self._frame(labels.to(device), ranks.to(device))
+        frame = self._frame(labels.to(device), ranks.to(device))
+        none = {k: torch.zeros(len(labels), 2, device=device) for k in self.conditions.names}
+        return replace(frame, condition={**frame.condition, **none})
 
     def _by_size(self, streams: Streams, size: int | None, allowed: list[int] | None) -> Frame:
         device, count = streams.index.device, len(streams)
@@ -412,52 +443,4 @@ class Crystals(Adapter):
         return [asdict(row) for row in evaluate(objects).table]
 
 
-class CrystalDataset:
-    """Encoded crystals as training data of an adapter's process.
-
-    Args:
-        crystals: The crystals.
-        adapter: The adapter, which decides the form of the state.
-        left_out: Number of crystals that are not among them, by reason.
-    """
-
-    def __init__(
-        self, crystals: Encoded, adapter: Crystals, left_out: Mapping[str, int] | None = None
-    ) -> None:
-        self.left_out = dict(left_out or {})
-        self.process = adapter.process
-        arranged = Arrangement.of(crystals, adapter.inversion, adapter.prototype)
-        self.ranks, self.coordinates = arranged.ranks, arranged.coordinates
-        self.labels = labels_of(arranged.species, adapter.numbers)
-        matrices = crystals.matrix(torch.float64)
-        self.lattice = adapter.cells.encode(matrices, self.labels, self.ranks > 0).float()
-
-    def __len__(self) -> int:
-        return len(self.ranks)
-
-    def batch(self, index: Tensor) -> State:
-        """Return some crystals as a clean state, padded to the largest of them."""
-        ranks = self.ranks[index]
-        n = int((ranks > 0).sum(1).max())
-        places = self.coordinates[index, :n]
-        return self.process.show(self.labels[index, :n], ranks[:, :n], places, self.lattice[index])
-
-
-def load(
-    path: str | Path, niggli: bool = False, max_sites: int | None = None
-) -> tuple[Encoded, Counter[str]]:
-    """Load encoded crystals, or read and encode crystals; return them, and the number left out by reason.
-
-    Args:
-        path: An encoded ``.safetensors`` file, a file of structures, or the name of a data set (``perov5:train``).
-        niggli: Take the Niggli-reduced cell of each.
-        max_sites: Largest number of sites; larger crystals are left out.
-    """
-    if str(path).endswith(".safetensors"):
-        return Encoded.load(path), Counter()
-    read = Crystals.read(path)
-    found = encode(read.objects, niggli=niggli, max_sites=max_sites)
-    return found.crystals, Counter(reason for *_, reason in read.skipped) + found.skipped
-
-
-__all__ = ["NETWORKS", "CrystalDataset", "Crystals", "load"]
+__all__ = ["NETWORKS", "Crystals"]

@@ -71,7 +71,7 @@ def paths(name: str) -> list[Path]:
     """Return the files of a data set.
 
     Args:
-        name: ``<set>`` or ``<set>:<train|val|test|all>``.
+        name: ``<set>`` or ``<set>:<train|val|test|all>``; ``<set>:train+val`` are two sides.
 
     Raises:
         SciflowError: The name is unknown, or a file is missing.
@@ -79,10 +79,11 @@ def paths(name: str) -> list[Path]:
     kind, _, split = name.partition(":")
     if kind not in NAMES:
         raise unknown("data set", kind, NAMES)
-    split = split or "all"
-    if split not in SPLITS:
-        raise unknown(f"split of {kind}", split, SPLITS)
-    return [_find(NAMES[kind], side) for side in (SPLITS[:3] if split == "all" else (split,))]
+    sides = SPLITS[:3] if split in ("", "all") else tuple(split.split("+"))
+    for side in sides:
+        if side not in SPLITS[:3]:
+            raise unknown(f"split of {kind}", side, SPLITS)
+    return [_find(NAMES[kind], side) for side in sides]
 
 
 def is_subset(name: str) -> bool:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from sciflow.adapter import Adapter, Read
+from sciflow.conditions import Conditions
 from sciflow.errors import SciflowError, expected, unknown
 from sciflow.hooks import Hook
 from sciflow.hooks.guidance import Null
@@ -21,7 +22,7 @@ from sciflow.system import System
 
 from .graphs import MolecularGraphs, encode, to_mol
 from .process import Process
-from .properties import COMPUTED, MEASURED, Conditions
+from .properties import COMPUTED, MEASURED
 from .training import GraphDataset, load_graphs
 from .vocabulary import Vocabulary
 
@@ -169,14 +170,16 @@ class Molecules(Adapter):
         return adapter, dataset
 
     def carried(self, start: Adapter, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Return the weights of a model to start from, for this vocabulary and these sizes."""
+        """Return the weights of a model to start from, for this vocabulary, these sizes and these inputs."""
         assert isinstance(start, Molecules)
-        same = start.vocabulary == self.vocabulary and start.max_atoms == self.max_atoms
-        if same or self.network_name != "graph-transformer":
+        if self.network_name != "graph-transformer":
             return tensors
+        from .networks.transformer import ALTERNATION
         from .transplant import transplant
 
-        return transplant(tensors, self.max_atoms, self.vocabulary, start.vocabulary)
+        new, old = (bool(a.network_options.get("alternation")) for a in (self, start))
+        more = ALTERNATION if new and not old else (0, 0)
+        return transplant(tensors, self.max_atoms, self.vocabulary, start.vocabulary, more)
 
     @property
     def max_atoms(self) -> int:

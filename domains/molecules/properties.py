@@ -1,11 +1,7 @@
 r"""Properties of molecules: what generation can be asked for, as conditions of a network.
 
-A condition is two numbers per molecule, the standardised value and whether it is given,
-
-    (z, 1) with z = (value - mean) / std over the training data,   (0, 0) where nothing is known or wished,
-
-so any subset of the properties may be given, and a molecule of the training data may lack some. A property is a column
-of the data (of a table, or of QM9), or one that RDKit computes from the graph: `COMPUTED`.
+A property is a column of the data (of a table, or of QM9), or one that RDKit computes from the graph: `COMPUTED`. How a
+network is shown it: `sciflow.conditions`.
 
 | name | unit | source |
 |---|---|---|
@@ -20,9 +16,7 @@ of the data (of a table, or of QM9), or one that RDKit computes from the graph: 
 | tpsa | angstrom^2 | RDKit: polar surface |
 | weight | dalton | RDKit: mean molecular weight |
 
-Reference: Ho, Salimans, arXiv:2207.12598 (guidance without a classifier); Hoogeboom et al., arXiv:2203.17003, section
-5.3 (QM9's properties as conditions); Bickerton et al., Nature Chemistry 2012 (QED); Wildman, Crippen, J. Chem. Inf.
-Comput. Sci. 1999 (logP).
+Reference: Bickerton et al., Nature Chemistry 2012 (QED); Wildman, Crippen, J. Chem. Inf. Comput. Sci. 1999 (logP).
 """
 
 from __future__ import annotations
@@ -31,20 +25,16 @@ import csv
 import gzip
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from sciflow.errors import expected, unknown
 
 if TYPE_CHECKING:
     from rdkit import Chem
 
-    from sciflow.streams import Streams
 
 COMPUTED = ("qed", "logp", "tpsa", "weight")
 """What RDKit computes."""
@@ -136,118 +126,4 @@ def _rows(lines: Iterator[list[str]]) -> Iterator[dict[str, str]]:
             yield dict(zip(header, [*line, *[""] * len(header)], strict=False))
 
 
-@dataclass(frozen=True)
-class Scale:
-    """How a property is spread over the training data.
-
-    Args:
-        mean: Mean.
-        std: Standard deviation.
-        low: Smallest value.
-        high: Largest value.
-    """
-
-    mean: float
-    std: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, name: str, values: np.ndarray) -> Scale:
-        """Measure the known values.
-
-        Raises:
-            SciflowError: There are none, or all are equal: then there is nothing to learn.
-        """
-        known = values[np.isfinite(values)].astype(np.float64)
-        if not len(known) or not known.std() > 0:
-            got = f"{len(known)} equal values" if len(known) else "no value"
-            raise expected(f"condition {name}", got, "numbers that differ among the molecules")
-        return cls(*(float(f(known)) for f in (np.mean, np.std, np.min, np.max)))
-
-
-@dataclass(frozen=True)
-class Conditions:
-    """The properties that a model can be asked for.
-
-    Args:
-        scales: Scale of each, by name.
-    """
-
-    scales: Mapping[str, Scale] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, properties: Mapping[str, np.ndarray]) -> Conditions:
-        """Measure the properties of training data, float64 ``[M]`` each."""
-        return cls({name: Scale.of(name, values) for name, values in properties.items()})
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Mapping[str, float]]) -> Conditions:
-        """Make what `config` described."""
-        return cls({name: Scale(**scale) for name, scale in config.items()})
-
-    def config(self) -> dict[str, dict[str, float]]:
-        """Plain values from which `from_config` makes it again."""
-        return {name: asdict(scale) for name, scale in self.scales.items()}
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the properties."""
-        return tuple(self.scales)
-
-    def null(self) -> dict[str, float]:
-        """Value of each condition that says "not given"."""
-        return dict.fromkeys(self.scales, 0.0)
-
-    def show(self, values: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
-        """Return the conditions of some molecules.
-
-        Args:
-            values: Properties float ``[count]``, NaN where unknown; missing ones are not given.
-            count: Number of molecules.
-
-        Returns:
-            For each property float32 ``[count, 2]``: standardised value, and 1 where it is given.
-        """
-        shown = {}
-        for name, scale in self.scales.items():
-            value = values.get(name)
-            if value is None:
-                shown[name] = torch.zeros(count, 2)
-                continue
-            z = (value.double() - scale.mean) / scale.std
-            known = z.isfinite()
-            shown[name] = torch.stack([torch.where(known, z, 0.0), known.double()], 1).float()
-        return shown
-
-    def wish(self, wishes: Mapping[str, Any], streams: Streams) -> dict[str, Tensor]:
-        """Return the conditions that a user wishes.
-
-        Args:
-            wishes: Property to value; a list is dealt out in turn, sample i takes value i modulo their number.
-            streams: Random streams of the batch, whose numbers are those of the samples.
-
-        Raises:
-            SciflowError: A value is no number, or lies outside those of the training data.
-        """
-        values = {}
-        for name, wish in wishes.items():
-            scale = self.scales[name]
-            many = (
-                list(wish) if isinstance(wish, Sequence) and not isinstance(wish, str) else [wish]
-            )
-            for value in many:
-                if isinstance(value, bool) or not isinstance(value, int | float):
-                    raise expected(f"option {name}", value, "a number, or a list of numbers")
-                if not scale.low <= value <= scale.high:
-                    known = f"a number from {scale.low:.4g} to {scale.high:.4g}"
-                    raise expected(f"option {name}", value, f"{known}, as in the training data")
-            if not many:
-                raise expected(f"option {name}", wish, "a number, or a list of numbers")
-            turn = (streams.index.cpu() % len(many)).long()
-            values[name] = torch.tensor([float(v) for v in many], dtype=torch.float64)[turn]
-        device = streams.index.device
-        return {k: x.to(device) for k, x in self.show(values, len(streams)).items()}
-
-
-__all__ = ["COMPUTED", "MEASURED", "Conditions", "Scale", "column", "compute", "computed", "table"]
+__all__ = ["COMPUTED", "MEASURED", "column", "compute", "computed", "table"]

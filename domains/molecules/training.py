@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sciflow.conditions import Conditions
 from sciflow.errors import unknown
 from sciflow.state import State
 
 from .graphs import MolecularGraphs, encode
 from .process import Process
-from .properties import Conditions
 from .vocabulary import Vocabulary
 
 

@@ -13,8 +13,9 @@ from rdkit import Chem
 import sciflow
 from sciflow import checkpoint
 from sciflow.adapter import check
+from sciflow.conditions import Conditions, Scale
 from sciflow.domains.molecules import Molecules, datasets
-from sciflow.domains.molecules.properties import Conditions, Scale, column, compute, computed
+from sciflow.domains.molecules.properties import column, compute, computed
 from sciflow.domains.molecules.training import load_graphs
 from sciflow.errors import SciflowError
 from sciflow.learning import Dropout

@@ -22,12 +22,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sciflow.conditions import Given
+from sciflow.errors import expected
 from sciflow.spaces import pair_index
 from sciflow.state import State
 
 _NODE_FEATURES = 9
 _PAIR_FEATURES = 8
 _WALKS = 6
+ALTERNATION = (2, 6)
+"""Features of each node and each pair that `alternation` adds."""
 
 
 _DENSE_NODES = 16
@@ -144,6 +148,30 @@ def structure(order: Tensor, adjacency: Tensor, valence: Tensor) -> tuple[Tensor
     return nodes.permute(2, 1, 0), pairs.permute(2, 1, 0)
 
 
+def alternation(single: Tensor, double: Tensor) -> tuple[Tensor, Tensor]:
+    """Features of a (noisy, possibly soft) graph by which aromatic rings are known: walks of alternating bonds.
+
+    With S and D the probabilities of a single and of a double bond, an entry of SDSDS counts the walks of five bonds
+    that begin and end with a single one; a closed one is a ring of five like furan's, a double bond between its ends
+    makes one of six.
+
+    Args:
+        single: S, symmetric ``[B, N, N]``.
+        double: D, symmetric ``[B, N, N]``.
+
+    Returns:
+        Node features ``[N, B, 2]``: closed walks SDSDS and SDSDSD; pair features ``[P, B, 6]``: SDS, DSD, SDSS, SDSD,
+        SDSDS and DSDSD, both ways.
+    """
+    one = single @ double
+    three, other = one @ single, double @ one
+    four, five = one @ one, one @ three
+    around = (four * one.transpose(-1, -2)).sum(-1)
+    nodes = torch.stack([five.diagonal(dim1=1, dim2=2), around])
+    walks = [three, other, three @ single, four, five, other @ one]
+    return nodes.permute(2, 1, 0), to_pairs(torch.stack(walks)).permute(2, 1, 0)
+
+
 class Modulate(nn.Module):
     """Layer normalisation whose scale and shift come from the condition; the identity scale at the start."""
 
@@ -254,6 +282,7 @@ class GraphTransformer(nn.Module):
         blocks: Number of rounds.
         condition: Width of the condition.
         features: Whether to compute structural features.
+        alternation: Whether walks of alternating single and double bonds are among them (see `alternation`).
         conditions: Names of conditions ``[B, 2]`` to read, each a value and whether it is given; they change nothing at
             the start of training.
     """
@@ -275,19 +304,25 @@ class GraphTransformer(nn.Module):
         blocks: int = 4,
         condition: int = 128,
         features: bool = True,
+        alternation: bool = False,
         conditions: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.atom_states, self.bond_states = atom_states, bond_states
         self.atom_classes, self.bond_classes = atom_classes, bond_classes
-        self.features = features
+        self.features, self.alternation = features, alternation
+        if alternation and bond_classes < 3:
+            raise expected(
+                "alternation", f"{bond_classes} kinds of bonds", "single and double ones"
+            )
         self.max_atoms = max_atoms
         padded = [*valences, *([0.0] * (atom_states - len(valences)))]
         self.register_buffer("valence", torch.tensor(padded, dtype=torch.float32), False)
         orders = [*range(bond_classes), *([0] * (bond_states - bond_classes))]
         self.register_buffer("order", torch.tensor(orders, dtype=torch.float32), False)
-        node_in = atom_states + (_NODE_FEATURES if features else 0)
-        pair_in = atom_states + bond_states + (_PAIR_FEATURES if features else 0)
+        more = ALTERNATION if alternation else (0, 0)
+        node_in = atom_states + (_NODE_FEATURES if features else 0) + more[0]
+        pair_in = atom_states + bond_states + (_PAIR_FEATURES if features else 0) + more[1]
         self.node_in = nn.Linear(node_in, width)
         self.pair_in = nn.Linear(pair_in, edge_width)
         self.size = nn.Embedding(max_atoms + 1, condition)
@@ -306,12 +341,7 @@ class GraphTransformer(nn.Module):
             nn.SiLU(),
             nn.Linear(2 * edge_width, bond_classes),
         )
-        self.conditions = tuple(conditions)
-        if conditions:
-            last = nn.Linear(condition, condition)
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
-            self.given = nn.Sequential(nn.Linear(2 * len(conditions), condition), nn.SiLU(), last)
+        self.given = Given(conditions, condition) if conditions else None
 
     def forward(self, state: State, t: Tensor) -> dict[str, Tensor]:
         """Return logits of the clean graph.
@@ -340,13 +370,16 @@ class GraphTransformer(nn.Module):
             nodes, pairs = structure(order, linked, (atoms @ self.valence).t())
             node_inputs.append(nodes)
             pair_inputs.append(pairs)
+        if self.alternation:
+            nodes, pairs = alternation(*to_matrix(bonds[..., 1:3].permute(2, 1, 0), count))
+            node_inputs.append(nodes)
+            pair_inputs.append(pairs)
         nodes = self.node_in(torch.cat(node_inputs, -1))
         edges = self.pair_in(torch.cat(pair_inputs, -1)) * pair_mask
         sizes = state.masks["atoms"].sum(1).clamp_max(self.max_atoms)
         condition = self.condition(time_features(t.to(dtype), 32)) + self.size(sizes)
-        if self.conditions:
-            given = torch.cat([state.condition[name] for name in self.conditions], -1)
-            condition = condition + self.given(given.to(dtype))
+        if self.given is not None:
+            condition = condition + self.given(state.condition)
         blocked = (mask - 1).mul(1e4)[:, None, None, :]
         for block in self.blocks:
             nodes, edges = block(nodes, edges, condition, blocked, pair_mask)
