@@ -3,7 +3,7 @@
 What the network knows of an atom type lies in one column of each input layer and one row of the last layer. A type that
 it knew keeps its own; a new one is shown to it as the known type of the same group of the periodic table, a charged one
 counted by its electrons (N+ as C, O- as F, S as O, Cl as F), or else as the first; its logit starts at that of the
-precondition alone. Sizes beyond the largest known begin as that one.
+precondition alone. Sizes beyond the largest known begin as that one, new inputs without effect.
 """
 
 from __future__ import annotations
@@ -41,7 +41,11 @@ def likeness(new: Vocabulary, old: Vocabulary) -> list[int]:
 
 
 def transplant(
-    tensors: Mapping[str, Tensor], max_atoms: int, new: Vocabulary, old: Vocabulary
+    tensors: Mapping[str, Tensor],
+    max_atoms: int,
+    new: Vocabulary,
+    old: Vocabulary,
+    more: tuple[int, int] = (0, 0),
 ) -> dict[str, Tensor]:
     """Return the weights of a network in the shapes of another with more atom types and sizes.
 
@@ -50,12 +54,14 @@ def transplant(
         max_atoms: Largest size that the new network knows.
         new: Its vocabulary; all else is as in the old.
         old: The old vocabulary.
+        more: Inputs of each node and each pair that the new network has behind those of the old one.
     """
     like = torch.tensor(likeness(new, old))
     result = dict(tensors)
-    for name in ("node_in.weight", "pair_in.weight"):
+    for name, columns in zip(("node_in.weight", "pair_in.weight"), more, strict=True):
         weight = tensors[name]
-        result[name] = torch.cat([weight[:, like], weight[:, len(old) :]], 1)
+        none = weight.new_zeros(len(weight), columns)
+        result[name] = torch.cat([weight[:, like], weight[:, len(old) :], none], 1)
     known = [label for label, name in enumerate(new.names) if name in old.names]
     of = [old.names.index(new.names[label]) for label in known]
     for name in ("atom_head.3.weight", "atom_head.3.bias"):

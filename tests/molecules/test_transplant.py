@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -16,14 +18,14 @@ OLD = Vocabulary(("C", "N", "O", "F"))
 NEW = Vocabulary(("O", "C", "Cl", "N", "F", "N+", "O-", "S", "Br", "P+", "Si"))
 
 
-def adapter(vocabulary: Vocabulary, most: int) -> Molecules:
+def adapter(vocabulary: Vocabulary, most: int, **options: Any) -> Molecules:
     size = len(vocabulary)
     return Molecules(
         vocabulary,
         {5: 1, most: 3},
         [1 / size] * size,
         [0.7, 0.2, 0.09, 0.01],
-        network={"name": "graph-transformer", "width": 16, "edge_width": 8, "heads": 2},
+        network={"name": "graph-transformer", "width": 16, "edge_width": 8, "heads": 2, **options},
     )
 
 
@@ -41,9 +43,10 @@ def test_the_like_of_each_type() -> None:
     assert like == ["O", "C", "F", "N", "F", "C", "F", "O", "F", "C", "C"]
 
 
-def test_known_atoms_answer_as_before() -> None:
+@pytest.mark.parametrize("more", [False, True])
+def test_known_atoms_answer_as_before(more: bool) -> None:
     torch.manual_seed(0)
-    old, new = adapter(OLD, 9), adapter(NEW, 14)
+    old, new = adapter(OLD, 9), adapter(NEW, 14, alternation=more)
     before, after = old.network().eval(), new.network().eval()
     with torch.no_grad():
         for parameter in before.parameters():
