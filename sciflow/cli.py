@@ -350,14 +350,14 @@ def train(
 @app.command(epilog=_foot("show", "sciflow show folder -o page.html"))
 def show(
     file: File,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The page to write: NAME.html.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="A page, NAME.html, or a picture, NAME.png.")],
     domain: Annotated[
         str | None, typer.Option(help="Where the suffix of the file does not tell.")
     ] = None,
     against: Against = None,
     train: Train = None,
 ) -> None:
-    """Lay samples out on one self-contained page: settings, metrics, pictures."""
+    """Lay samples out on one self-contained page: settings, metrics, pictures. Or draw the picture alone."""
     from .runtime import progress
     from .runtime.evaluate import show as lay_out
 

@@ -120,7 +120,7 @@ def test_python_dash_m_works() -> None:
         ("evaluate molecules tiny", "metrics.json"),
         ("train nosuch.toml", "nosuch.toml"),
         ("show data.smi", "Missing option '--output' / '-o'"),
-        ("show data.smi -o page.txt", "expected a page: .html"),
+        ("show data.smi -o page.txt", "expected a page (.html) or a picture"),
         ("show run.toml -o page.html", "file type: got '.toml'"),
         ("show data.smi -o /proc/page.html", "/proc/page.html"),
         ("import foreign data.smi -o x", "importer"),
@@ -200,6 +200,10 @@ def test_show_a_file(run: Sciflow, here: Path) -> None:
     assert run(*"show odd.smi -o pages/odd.html".split()) == 0
     page = (here / "pages" / "odd.html").read_text(encoding="utf-8")
     assert "3 molecules" in page and "1 row of it could not be read" in page
+    assert run(*"show odd.smi -o odd.png".split()) == 0
+    assert (here / "odd.png").read_bytes().startswith(b"\x89PNG")
+    assert run(*"show odd.smi -o odd.gif".split()) == 2  # molecules do not move
+    assert "odd.gif" in run.err and not (here / "odd.gif").exists()
 
 
 def test_evaluate_names_and_counts_what_it_cannot_read(run: Sciflow, here: Path) -> None:

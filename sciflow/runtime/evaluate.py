@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,11 @@ from .. import registry
 from ..adapter import Adapter, Metrics, Read
 from ..errors import expected
 from . import page
-from .output import DRAWN, PICTURES, drawing, read_facts
+from .output import DRAWN, PICTURES, drawing, is_folder, read_facts
 
 OnStage = Callable[[str, int, int], None]
 """Called with the name of a stage, the steps done and in all (0 where that is not known)."""
+_PAGE, _PICTURE = (".html", ".htm"), (".svg", ".png", ".gif")
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def evaluate(
     Raises:
         SciflowError: A file cannot be read.
     """
-    samples = read(adapter, _samples(Path(file)), True, progress)
+    samples = read(adapter, _samples(Path(file), adapter.suffixes), True, progress)
     known = read(adapter, against, progress=progress).objects if against else None
     learnt = read(adapter, train, progress=progress).objects if train else None
     metrics = adapter.metrics(
@@ -75,13 +76,14 @@ def show(
     train: str | Path | None = None,
     progress: OnStage | None = None,
 ) -> Path:
-    """Write the page of a file of samples, or of a folder written by ``generate``.
+    """Write the page, or the picture, of a file of samples or of a folder written by ``generate``.
 
     Metrics of a folder are those in it, unless data to compare with are given.
 
     Args:
         path: File or folder.
-        out: The page to write.
+        out: The page to write (``.html``), or a picture of the first samples (``.svg``, ``.png``; ``.gif`` where the
+            domain draws what moves).
         domain: Name of the domain, where the suffix of the file does not tell.
         against: Data to compare with, held out of training.
         train: Data of training.
@@ -91,12 +93,20 @@ def show(
         SciflowError: The samples cannot be read, or the page cannot be written.
     """
     path, out = Path(path), Path(out)
-    if out.suffix.lower() not in (".html", ".htm"):
-        raise expected(str(out), out.suffix, "a page: .html")
+    kind = out.suffix.lower()
+    if kind not in (*_PAGE, *_PICTURE):
+        raise expected(
+            str(out), out.suffix, f"a page (.html) or a picture ({', '.join(_PICTURE)})"
+        )
     if not path.exists():
         raise expected(str(path), "no such file", "samples, or a folder that 'generate -o' wrote")
-    facts: dict[str, Any] = read_facts(path) if path.is_dir() else {"source": path.name}
-    adapter = registry.adapter_of(_samples(path), domain or facts.get("domain"))
+    suffixes = [suffix for one in registry.adapters().values() for suffix in one.suffixes]
+    folder = path.is_dir() and is_folder(path, suffixes)
+    facts: dict[str, Any] = read_facts(path) if folder else {"source": path.name}
+    adapter = registry.adapter_of(_samples(path, suffixes), domain or facts.get("domain"))
+    if kind in _PICTURE:
+        adapter.draw(read(adapter, _samples(path, suffixes), True, progress).objects[:DRAWN], out)
+        return out
     found = evaluate(adapter, path, against, train, progress=progress)
     facts |= {"domain": adapter.name, "made": len(found.read.objects) + len(found.read.skipped)}
     if found.read.skipped:
@@ -111,8 +121,10 @@ def show(
     return page.write(out, facts, found.metrics.table, picture, len(shown), more)
 
 
-def _samples(path: Path) -> Path:
-    return path / Path(read_facts(path)["samples"]).name if path.is_dir() else path
+def _samples(path: Path, suffixes: Sequence[str]) -> Path:
+    if path.is_dir() and is_folder(path, suffixes):
+        return path / Path(read_facts(path)["samples"]).name
+    return path
 
 
 def read(

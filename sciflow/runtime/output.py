@@ -33,7 +33,7 @@ def samples_file(path: Path, adapter: type[Adapter]) -> Path:
     Raises:
         SciflowError: The suffix is none of the domain's.
     """
-    if is_folder(path):
+    if is_folder(path, adapter.suffixes):
         return path / f"samples{adapter.suffixes[0]}"
     if path.suffix.lower() not in adapter.suffixes:
         wanted = f"one of {', '.join(adapter.suffixes)}, or none for a folder"
@@ -60,9 +60,9 @@ def refuse(path: Path) -> None:
                 folder.rmdir()
 
 
-def is_folder(path: Path) -> bool:
-    """True for a folder, or a path without a suffix, which will be one."""
-    return path.is_dir() or not path.suffix
+def is_folder(path: Path, suffixes: Sequence[str]) -> bool:
+    """True for a folder, or a path without a suffix, which will be one; not for a file that is a folder: ``.zarr``."""
+    return path.suffix.lower() not in suffixes and (path.is_dir() or not path.suffix)
 
 
 class Output:
@@ -82,7 +82,7 @@ class Output:
     def __init__(self, path: str | Path, adapter: type[Adapter]) -> None:
         self.path = Path(path)
         self.adapter = adapter
-        self.folder = is_folder(self.path)
+        self.folder = is_folder(self.path, adapter.suffixes)
         self.samples = samples_file(self.path, adapter)
         self._made = self.folder and not self.path.exists()
         self.writer: Writer = adapter.writer(self.samples)
@@ -166,4 +166,14 @@ def read_facts(folder: Path) -> dict[str, Any]:
     return facts
 
 
-__all__ = ["DRAWN", "METRICS", "PAGE", "PICTURES", "Output", "drawing", "read_facts", "refuse"]
+__all__ = [
+    "DRAWN",
+    "METRICS",
+    "PAGE",
+    "PICTURES",
+    "Output",
+    "drawing",
+    "is_folder",
+    "read_facts",
+    "refuse",
+]
