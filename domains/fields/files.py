@@ -182,6 +182,32 @@ def check_coordinate(
     return values
 
 
+def check_grid(
+    data: xr.Dataset, name: str, wanted: Sequence[float], path: str | Path = "data"
+) -> None:
+    """Hold a coordinate to the values that are wanted; that of finer cells to their means.
+
+    It may be missing where positions are what is wanted.
+
+    Raises:
+        SciflowError: It is missing, irregular, or another one.
+    """
+    centres = np.asarray(wanted)
+    if name not in data.coords and np.array_equal(centres, np.arange(len(centres))):
+        return
+    got = check_coordinate(data, name)
+    if got.dtype.kind in "fiu":
+        means = got.reshape(len(centres), -1).mean(1)
+        step = abs(centres[-1] - centres[0]) / max(1, len(centres) - 1) or 1.0
+        if np.abs(means - centres).max() <= 1e-3 * step:
+            return
+    shown = [f"{v:g}" if got.dtype.kind in "fiu" else str(v) for v in (got[0], got[-1])]
+    raise SciflowError(
+        f"{path}: coordinate {name}: got {shown[0]} to {shown[1]}, expected {centres[0]:g} to {centres[-1]:g} in "
+        f"{len(centres)} even steps; convert its units, or interpolate to it"
+    )
+
+
 def _calendar_months(values: np.ndarray) -> bool:
     """True where times stand at the same day of evenly spaced months."""
     if values.dtype.kind != "M":

@@ -23,7 +23,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from sciflow.errors import SciflowError, expected, unknown
+from sciflow.errors import expected, unknown
 
 from . import files
 from .physics import Equation
@@ -275,10 +275,7 @@ class Layout:
         beside = {name: drive[:, k] for k, name in enumerate(self.driven)}
         for name, dims in {**self.driven, **self.given}.items():
             value = beside[name] if name in beside else values[name]
-            if (
-                TIME in dims
-            ):  # nothing is known of the moment of the start: it counts as the first after it
-                value = torch.cat((value[:, :1], value), dim=1)
+            value = _with_start(value) if TIME in dims else value
             arrays[name] = (dims, value.cpu().numpy())
         used = {d for dims, _ in arrays.values() for d in dims}
         coords = {d: np.asarray(v) for d, v in self.coordinates.items() if d in used}
@@ -294,9 +291,7 @@ class Layout:
         starts = zip(self.fields, values[START].unbind(1), strict=True)
         arrays = {f"{n}0": ((SAMPLE, *self.space), start) for n, start in starts}
         for name, dims in self.given.items():
-            value = values[name]
-            if TIME in dims:
-                value = torch.cat((value[:, :1], value), dim=1)
+            value = _with_start(values[name]) if TIME in dims else values[name]
             arrays[name] = ((SAMPLE, *dims), value)
         coords = {d: list(v) for d, v in self.coordinates.items()}
         parts = {n: (dims, v.cpu().numpy()) for n, (dims, v) in arrays.items()}
@@ -392,34 +387,33 @@ class Layout:
             array = array.expand_dims(SAMPLE)
         array = array.rename({d + _SOLVER: d for d in dims if d + _SOLVER in array.dims})
         array = files.check_dims(array, (SAMPLE, *dims))
-        if not strict:  # the first frame alone is asked for
+        if not strict:  # the first frame alone is asked for, of any even number of times
+            if TIME in data.coords:
+                files.check_coordinate(data, TIME)
             array = array.isel({TIME: slice(0, 1)})
         files.check_finite(array)
         value = torch.from_numpy(np.ascontiguousarray(array.values)).float()
         for k, dim in enumerate(dims, 1):
-            if dim == TIME and not strict:
-                continue
-            value = self._on_grid(value, k, dim, data, name, path)
+            if dim != TIME or strict:
+                value = self._on_grid(value, k, dim, data, name, path)
         return value
 
     def _on_grid(
         self, value: Tensor, k: int, dim: str, data: xr.Dataset, name: str, path: object
     ) -> Tensor:
+        """Values on the grid of the layout: of finer cells of space, means are taken."""
         wanted, got = self.coordinates[dim], value.shape[k]
-        if got != len(wanted):
-            if dim not in self.space or got % len(wanted):
-                remedy = f"interpolate to {len(wanted)} points, {wanted[0]:g} to {wanted[-1]:g}"
-                raise expected(f"{path}: length of {dim} in {name}", got, str(len(wanted)), remedy)
-            return value.unflatten(k, (len(wanted), -1)).mean(k + 1)
-        if dim in data.coords and data[dim].size == got:
-            there = _coordinate(data, dim)
-            step = abs(wanted[-1] - wanted[0]) / max(1, len(wanted) - 1) or 1.0
-            if np.abs(np.subtract(there, wanted)).max() > 1e-3 * step:
-                raise SciflowError(
-                    f"{path}: coordinate {dim}: got {there[0]:g} to {there[-1]:g}, expected {wanted[0]:g} to "
-                    f"{wanted[-1]:g} in {len(wanted)} even steps; interpolate to it"
-                )
-        return value
+        if got != len(wanted) and (dim not in self.space or got % len(wanted)):
+            remedy = f"interpolate to {len(wanted)} points, {wanted[0]:g} to {wanted[-1]:g}"
+            raise expected(f"{path}: length of {dim} in {name}", got, str(len(wanted)), remedy)
+        if dim in data[name].dims:  # and not on the solver's grid, which has no coordinate
+            files.check_grid(data, dim, wanted, path)
+        return value if got == len(wanted) else value.unflatten(k, (len(wanted), -1)).mean(k + 1)
+
+
+def _with_start(values: Tensor) -> Tensor:
+    """Nothing is known of the moment of the start: it counts as the first after it."""
+    return torch.cat((values[:, :1], values), dim=1)
 
 
 def _dims(array: xr.DataArray) -> tuple[str, ...]:

@@ -129,7 +129,7 @@ def from_xarray(
         )
         for dim in variable.dims:
             if dim in array.dims:
-                _check_grid(data, array, dim, equation)
+                _check_grid(data, array, dim, equation, path)
         files.check_finite(array)
         out[str(name)] = torch.from_numpy(np.ascontiguousarray(array.values))
     counts = {name: len(value) for name, value in out.items()}
@@ -138,19 +138,13 @@ def from_xarray(
     return out
 
 
-def _check_grid(data: xr.Dataset, array: xr.DataArray, dim: str, equation: Equation) -> None:
-    wanted = equation.coordinates()[dim].numpy()
-    remedy = f"interpolate to it, or make the equation for another grid (now {len(wanted)} points)"
+def _check_grid(
+    data: xr.Dataset, array: xr.DataArray, dim: str, equation: Equation, path: object
+) -> None:
+    wanted = equation.coordinates()[dim].tolist()
     if array.sizes[dim] != len(wanted):
         raise expected(
-            f"length of {dim} in {array.name}", array.sizes[dim], str(len(wanted)), remedy
-        )
-    if dim not in data.coords:
-        return  # without a coordinate the positions count
-    got = files.check_coordinate(data, dim)
-    scale = abs(wanted[-1] - wanted[0]) / max(1, len(wanted) - 1) or 1.0
-    if np.abs(got - wanted).max() > 1e-3 * scale:
-        raise SciflowError(
-            f"coordinate {dim}: got {got[0]:g} to {got[-1]:g}, expected {wanted[0]:g} to {wanted[-1]:g} in "
-            f"{len(wanted)} even steps; {remedy}"
-        )
+            f"{path}: length of {dim} in {array.name}", array.sizes[dim], str(len(wanted)),
+            f"interpolate to it, or make the equation for another grid (now {len(wanted)} points)",
+        )  # fmt: skip
+    files.check_grid(data, dim, wanted, str(path))

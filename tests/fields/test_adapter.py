@@ -143,6 +143,8 @@ def test_given_files_rule_the_samples(data: xr.Dataset, tmp_path: Path) -> None:
         (lambda d: d.drop_vars("u0"), "add u0"),
         (lambda d: d.isel(x=slice(0, 12), x_solver=slice(0, 48)), "length of x"),
         (lambda d: d.assign_coords(x=d.x + 0.2), "coordinate x"),
+        (lambda d: d.drop_vars("x"), "coordinates.*'x'.*assign x"),
+        (lambda d: d.assign_coords(interval=d.interval**2), "coordinate interval: got the step"),
         (lambda d: d.assign(f=d.f.where(d.f < 0)), "variable f.*missing"),
         (lambda d: d.assign(u0=d.u0.assign_attrs(units="km")), "units of u0"),
     ],
@@ -151,6 +153,29 @@ def test_wrong_files_name_variable_and_remedy(data, tmp_path: Path, spoil, messa
     spoil(data[["u0", "f"]].copy(deep=True)).to_netcdf(tmp_path / "u0.nc")
     with pytest.raises(SciflowError, match=message):
         Generation.of(model(data), 2, options={"given": str(tmp_path / "u0.nc")})
+
+
+def test_a_start_cut_out_of_uneven_times_is_refused(data: xr.Dataset, tmp_path: Path) -> None:
+    path, tiny = str(tmp_path / "u.nc"), model(data)
+    whole = data[["u", "f"]]
+    whole.isel(time=slice(0, 3)).to_netcdf(path)  # of the times the first alone is asked for
+    assert Generation.of(tiny, 2, options={"given": path})
+    whole.assign_coords(time=data.time**2).to_netcdf(path)
+    with pytest.raises(SciflowError, match="coordinate time: got the step.*interpolate"):
+        Generation.of(tiny, 2, options={"given": path})
+
+
+def test_finer_cells_stand_where_the_grid_does(data: xr.Dataset, tmp_path: Path) -> None:
+    path, tiny = str(tmp_path / "u0.nc"), model(data)
+    x = data.x.values
+    half = (x[1] - x[0]) / 4
+    fine = np.stack((x - half, x + half), 1).ravel()
+    u0 = xr.Dataset({"u0": ("x", np.sin(fine))}, {"x": fine})
+    u0.to_netcdf(path)
+    assert Generation.of(tiny, 1, options={"given": path, "f": 0.0})
+    u0.assign_coords(x=100 * fine).to_netcdf(path)  # in hundredths
+    with pytest.raises(SciflowError, match="coordinate x: got 1.5.*convert its units"):
+        Generation.of(tiny, 1, options={"given": path, "f": 0.0})
 
 
 def test_wrong_configurations_name_the_remedy(data: xr.Dataset) -> None:
