@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from sciflow.adapter import Adapter, Read
 from sciflow.conditions import Conditions
 from sciflow.errors import SciflowError, expected, unknown
+from sciflow.hooks import Hook
 from sciflow.hooks.guidance import Null
 from sciflow.state import Frame, State
 from sciflow.streams import Streams
 from sciflow.system import System
 
 from . import elements as table
-from . import perovskite
+from . import occupation, perovskite
 from . import wishes as named
 from .arrangement import PROTOTYPES, sites
 from .cells import Cells
@@ -29,13 +30,12 @@ from .labels import facts, labels_of, widened
 from .process import Process
 from .structures import Crystals as Encoded
 from .structures import encode
-from .training import COMPUTED, MEASURED, CrystalDataset, load
+from .training import CrystalDataset, load
 
 NETWORKS = ("periodic", "e3nn")
 REMEMBERED = 1000
 """Number of compositions of the data that a model keeps, to draw from where no formula is given."""
 _DATA = ("train", "niggli", "max_sites", "representation", "inversion", "conditions", "prototype")
-_OPTIONS = ("formula", "elements", "atoms")
 
 
 class Crystals(Adapter):
@@ -254,34 +254,28 @@ class Crystals(Adapter):
             streams: Random streams of the batch.
             options: ``formula``: contents of the cell, or with ``atoms`` the formula that they are a multiple of;
                 ``elements``: symbols, a list or separated by commas, beyond which nothing is used; ``atoms``: number
-                of sites; and the properties of the model, each a number or a list of them that is dealt out in turn.
-                Without a formula, structure prediction takes compositions of its training data; generation takes no
-                formula, and draws numbers of sites from the data.
+                of sites; ``spacegroup``: number or symbol, the cell is then a primitive one (see `symmetric`); and
+                the properties of the model, each a number or a list of them that is dealt out in turn. Without a
+                formula, structure prediction takes compositions of its training data; generation takes no formula, and
+                draws numbers of sites from the data.
 
         Raises:
             SciflowError: A wish cannot be fulfilled.
         """
-        wishes = dict(options or {})
-        asked = {name: wishes.pop(name) for name in self.conditions.names if name in wishes}
+        options = dict(options or {})
+        asked = {name: options.pop(name) for name in self.conditions.names if name in options}
+        wishes = named.Wishes.of(options, self.elements, self.max_sites, self.conditions.names)
         frame = self._sited(streams, wishes)
-        given = self.conditions.wish(asked, streams)
+        given = {**self.conditions.wish(asked, streams)}
+        if wishes.group is not None:
+            own = Streams(streams.seed, streams.index, f"{streams.purpose} symmetry")
+            lots = own.bits(1)[:, 0]
+            given["symmetry"] = torch.stack((torch.full_like(lots, wishes.group), lots), 1)
         return replace(frame, condition={**frame.condition, **given})
 
-    def _sited(self, streams: Streams, options: Mapping[str, Any]) -> Frame:
+    def _sited(self, streams: Streams, wishes: named.Wishes) -> Frame:
         """Lay out the sites."""
-        wishes = dict(options)
-        formula, atoms = wishes.pop("formula", None), wishes.pop("atoms", None)
-        allowed = named.allowed(wishes.pop("elements", None), self.elements)
-        for name in wishes:
-            if name in (*COMPUTED, *MEASURED) and not self.conditions.names:
-                do = "mp20-properties has some; or train one with conditions"
-                raise expected("option", name, "a model that has learnt it", do)
-            raise unknown("option", name, (*_OPTIONS, *self.conditions.names))
-        if atoms is not None and not (
-            str(atoms).isdecimal() and 1 <= int(atoms) <= self.max_sites
-        ):
-            raise expected("atoms", atoms, f"a number from 1 to {self.max_sites}")
-        size = None if atoms is None else int(atoms)
+        formula, size = wishes.formula, wishes.size
         if not self.process.given:
             if formula is not None:
                 raise expected(
@@ -290,19 +284,20 @@ class Crystals(Adapter):
                     "no formula for a model that makes compositions itself",
                     "give elements=..., or take a model of structure prediction",
                 )
-            return self._by_size(streams, size, allowed)
+            return self._by_size(streams, wishes)
         if formula is not None:
-            choices = [named.contents(str(formula), size, self.elements, self.max_sites)]
+            choices = [named.contents(formula, size, self.elements, self.max_sites)]
         else:
             known = map(table.parse, self.formulas)
             choices = [c for c in known if size in (None, sum(c.values()))]
-        names = None if allowed is None else {self.numbers[k] for k in allowed}
+        names = None if wishes.allowed is None else {self.numbers[k] for k in wishes.allowed}
         fitting = [c for c in choices if names is None or set(c) <= names]
         if fitting:
-            return self._by_composition(streams, fitting)
-        if formula is not None:
-            raise expected("elements", options["elements"], f"those of {formula}")
-        raise expected("options", options, "ones that a composition fits", "give a formula")
+            choices = occupation.fitting(wishes.group, fitting, lambda c: tuple(c.values()))
+            return self._by_composition(streams, choices)
+        if names is not None and formula is not None:
+            raise expected("elements", sorted(map(table.symbol, names)), f"those of {formula}")
+        raise expected("options", wishes, "ones that a composition fits", "give a formula")
 
     def _by_composition(self, streams: Streams, choices: Sequence[dict[int, int]]) -> Frame:
         device, count = streams.index.device, len(streams)
@@ -339,22 +334,22 @@ class Crystals(Adapter):
         none = {k: torch.zeros(len(labels), 2, device=device) for k in self.conditions.names}
         return replace(frame, condition={**frame.condition, **none})
 
-    def _by_size(self, streams: Streams, size: int | None, allowed: list[int] | None) -> Frame:
-        device, count = streams.index.device, len(streams)
-        if size is None:
-            weights = torch.tensor(list(self.size_counts.values()), dtype=torch.float64)
-            drawn = streams.categorical(weights.to(device).expand(count, -1))
-            sizes = torch.tensor(list(self.size_counts), device=device)[drawn]
-        else:
-            sizes = torch.full((count,), size, device=device)
+    def _by_size(self, streams: Streams, wishes: named.Wishes) -> Frame:
+        device, count, size = streams.index.device, len(streams), wishes.size
+        choices = list(self.size_counts) if size is None else [size]
+        choices = occupation.fitting(wishes.group, choices, lambda n: (n,))
+        # A number that is asked for need not be one of the data.
+        weights = torch.tensor([self.size_counts.get(n, 1) for n in choices], dtype=torch.float64)
+        drawn = streams.categorical(weights.to(device).expand(count, -1))
+        sizes = torch.tensor(choices, device=device)[drawn]
         place = torch.arange(int(sizes.max()), device=device)
         ranks = torch.where(place < sizes[:, None], place + 1, 0)
         frame = self._frame(torch.zeros_like(ranks), ranks)
-        if allowed is None:
+        if wishes.allowed is None:
             return frame
         chosen = torch.zeros(count, len(self.elements), dtype=torch.bool, device=device)
-        chosen[:, allowed] = True
-        return Frame(frame.shapes, frame.masks, {**frame.condition, "allowed": chosen})
+        chosen[:, wishes.allowed] = True
+        return replace(frame, condition={**frame.condition, "allowed": chosen})
 
     def _frame(self, labels: Tensor, ranks: Tensor) -> Frame:
         p = self.process
@@ -367,6 +362,14 @@ class Crystals(Adapter):
         labels, ranks = condition["species"], condition["ranks"]
         species = torch.tensor(self.numbers, device=labels.device)[labels] * (ranks > 0)
         return {"ranks": perovskite.toss(species, ranks, streams)}
+
+    def hooks(self, frame: Frame, options: Mapping[str, Any] | None = None) -> Sequence[Hook]:
+        """Hold crystals to their space group, where one is asked for."""
+        if "symmetry" not in frame.condition:
+            return ()
+        from .symmetric import Symmetric
+
+        return (Symmetric.of(self.process, self.cells.standard, frame.condition),)
 
     def rewards(self) -> Mapping[str, Callable[[Any], float]]:
         """Rewards by name (see `rewards`)."""

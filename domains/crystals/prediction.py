@@ -26,6 +26,7 @@ def predict(
     energy: Callable[[list[Crystal]], Sequence[float]] | Any = None,
     seed: int = 0,
     steps: int | None = None,
+    spacegroup: int | str | None = None,
     options: Mapping[str, Any] | None = None,
     hooks: Sequence[Hook] = (),
     device: str = "auto",
@@ -44,6 +45,7 @@ def predict(
             `property.Regressor.predict`.
         seed: Seed.
         steps: Number of steps; None takes the model's own.
+        spacegroup: Number or symbol of the space group of a primitive cell with these contents.
         options: Further wishes in the words of `Crystals.frame`.
         hooks: Hooks into the sampling loop.
         device: Device.
@@ -52,6 +54,7 @@ def predict(
         SciflowError: No model knows the formula, or nothing that was drawn is a valid structure.
     """
     wishes = {"formula": formula, **(options or {})}
+    wishes |= {} if spacegroup is None else {"spacegroup": spacegroup}
     chosen = _model(wishes, model)
     made = generate(chosen, n, seed, steps, device=device, hooks=hooks, options=wishes).objects
     problems = [validity.problem(crystal) for crystal in made]

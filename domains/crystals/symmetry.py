@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import warnings
 from bisect import bisect_right
+from typing import Any
 
-from sciflow.errors import need
+from sciflow.errors import expected, need
 
 from .crystal import Crystal
 
@@ -44,6 +45,31 @@ def space_group(crystal: Crystal, tolerance: float = TOLERANCE) -> tuple[str, in
     except Exception:  # what it raises for hopeless cells differs between versions
         return None
     return None if found is None else (str(found.international), int(found.number))
+
+
+def number(wish: Any) -> int:
+    """Return the number of a space group.
+
+    Args:
+        wish: The number, or a symbol such as ``Fm-3m``.
+
+    Raises:
+        SciflowError: There is no such group.
+    """
+    if isinstance(wish, str) and not wish.strip().isdecimal():
+        need("pymatgen", "crystals")
+        from pymatgen.symmetry.groups import SpaceGroup
+
+        try:
+            return int(SpaceGroup(wish).int_number)
+        except ValueError:
+            raise expected(
+                "spacegroup", wish, "a number from 1 to 230, or a symbol such as Fm-3m"
+            ) from None
+    found = int(wish) if isinstance(wish, int | str) and not isinstance(wish, bool) else 0
+    if not 1 <= found <= 230:
+        raise expected("spacegroup", wish, "a number from 1 to 230, or a symbol such as Fm-3m")
+    return found
 
 
 def system(number: int) -> str:

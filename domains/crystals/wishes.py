@@ -1,13 +1,72 @@
-"""Wishes for crystals in words: elements that may be used, what a cell holds."""
+"""Wishes for crystals in words: elements that may be used, what a cell holds, its space group."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sciflow.errors import expected, unknown
 
 from . import elements as table
+from . import symmetry
+from .training import COMPUTED, MEASURED
+
+OPTIONS = ("formula", "elements", "atoms", "spacegroup")
+"""What any model may be asked for."""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the sites of a crystal have to be.
+
+    Args:
+        formula: Formula.
+        size: Number of sites.
+        allowed: Labels of the elements that may be used.
+        group: Number of the space group.
+    """
+
+    formula: str | None
+    size: int | None
+    allowed: list[int] | None
+    group: int | None
+
+    @classmethod
+    def of(
+        cls,
+        options: Mapping[str, Any],
+        elements: Sequence[str],
+        most: int,
+        properties: Sequence[str] = (),
+    ) -> Wishes:
+        """Read wishes.
+
+        Args:
+            options: Any of `OPTIONS`.
+            elements: Elements of the model.
+            most: Its largest number of sites.
+            properties: What else it can be asked for.
+
+        Raises:
+            SciflowError: An option is unknown, or its value makes no sense.
+        """
+        for name in options:
+            if name in OPTIONS:
+                continue
+            if name in (*COMPUTED, *MEASURED) and not properties:
+                do = "mp20-properties has some; or train one with conditions"
+                raise expected("option", name, "a model that has learnt it", do)
+            raise unknown("option", name, (*OPTIONS, *properties))
+        formula, atoms, group = (options.get(k) for k in ("formula", "atoms", "spacegroup"))
+        if atoms is not None and not (str(atoms).isdecimal() and 1 <= int(atoms) <= most):
+            raise expected("atoms", atoms, f"a number from 1 to {most}")
+        return cls(
+            None if formula is None else str(formula),
+            None if atoms is None else int(atoms),
+            allowed(options.get("elements"), elements),
+            None if group is None else symmetry.number(group),
+        )
 
 
 def allowed(wish: Any, elements: Sequence[str]) -> list[int] | None:
@@ -58,4 +117,4 @@ def contents(formula: str, size: int | None, elements: Sequence[str], most: int)
     return counts
 
 
-__all__ = ["allowed", "contents"]
+__all__ = ["OPTIONS", "Wishes", "allowed", "contents"]

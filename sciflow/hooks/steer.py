@@ -80,7 +80,7 @@ class Steer(Hook):
         return {
             name: Ends(points[name].softmax(-1))
             if name in labels
-            else _moved(system, name, t, end, points[name])
+            else moved(system, name, t, end, points[name])
             for name, end in ends.items()
         }
 
@@ -98,7 +98,7 @@ class Steer(Hook):
         }
 
 
-def _moved(system: System, name: str, t: float, end: Ends, x1: Tensor) -> Ends:
+def moved(system: System, name: str, t: float, end: Ends, x1: Tensor) -> Ends:
     """Return the ends with another x_1 at the same x_t."""
     path = system[name].path
     if end.x0 is None:
