@@ -269,7 +269,7 @@ class Fields(Adapter):
         from .verification import evaluate as verified
 
         if _forecasts(objects):
-            return verified(objects, reference, unreadable)
+            return verified(objects, reference, unreadable, train)
         return evaluate(objects, reference, unreadable)
 
     @classmethod

@@ -24,15 +24,24 @@ from .layout import TIME, Layout
 # Label of a figure, and which direction is better.
 _LABELS = {
     "nrmse": ("nRMSE of one sample", "lower"),
+    "vrmse": ("VRMSE of one sample", "lower"),
     "mse": ("mean square error", "lower"),
     "mae": ("mean absolute error", "lower"),
     "l_inf": ("largest error", "lower"),
     "abrupt": ("error in the steepest tenth", "lower"),
+    "boundary": ("RMSE at the borders", "lower"),
+    "conserved": ("RMSE of the means over space", "lower"),
+    "low": ("RMSE below 4 waves", "lower"),
+    "mid": ("RMSE at 4 to 12 waves", "lower"),
+    "high": ("RMSE beyond 12 waves", "lower"),
     "correlation_time": ("time of correlation > 0.8", "higher"),
     "ensemble_nrmse": ("nRMSE of the ensemble mean", "lower"),
     "ensemble_rmse": ("RMSE of the ensemble mean", "lower"),
     "crps": ("fair CRPS", "lower"),
+    "energy": ("energy score", "lower"),
     "spread_skill": ("spread-skill ratio (1 is right)", ""),
+    "outside": ("truth beyond all members", ""),
+    "acc": ("anomaly correlation of the mean", "higher"),
     "miss": ("distance to the target", "lower"),
     "mean": ("mean", ""),
     "deviation": ("standard deviation", ""),
@@ -64,6 +73,7 @@ class Metrics:
         table: One row per sample.
         figures: Totals by name, ``<figure>`` or ``<figure> of <field>`` where there are several fields.
         scales: Share of the energy in each octave of wavenumbers, of the samples and of the reference.
+        ranks: Rank histograms of ensembles: how often so many members lie below the truth.
         reference: Number of reference trajectories.
         unreadable: Number of samples that could not be read.
     """
@@ -75,6 +85,7 @@ class Metrics:
     )
     reference: int = 0
     unreadable: int = 0
+    ranks: dict[str, list[float]] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> float | None:
         return self.figures[name].value
@@ -103,6 +114,16 @@ class Metrics:
                 "reference": other,
             }
             for name, (bins, own, other) in self.scales.items()
+        }
+        histograms |= {
+            f"ranks of {name}": {
+                "unit": "members below the truth; beside it: the right spread",
+                "kind": "share",
+                "bins": [str(k) for k in range(len(shares))],
+                "generated": shares,
+                "reference": [1 / len(shares)] * len(shares),
+            }
+            for name, shares in self.ranks.items()
         }
         return {
             "generated": len(self.table),
@@ -162,6 +183,7 @@ def evaluate(
     table = [described(k, one) for k, one in enumerate(objects)]
     figures: dict[str, Figure] = {}
     scales: dict[str, Any] = {}
+    ranks: dict[str, list[float]] = {}
     dims = len(layout.space)
     for c, name in enumerate(layout.fields):
         of = f" of {name}" if len(layout.fields) > 1 else ""
@@ -172,13 +194,14 @@ def evaluate(
         other = None if true is None else true[:, c]
         scales[name] = _octaves(box, other, dims)
         if other is not None:
-            rows, found = _errors(box, other, layout, dims)
+            rows, found, ranks[name] = _errors(box, other, layout, dims)
             figures |= {kind + of: figure for kind, figure in found.items()}
             for k, row in enumerate(rows):
                 table[k] |= {kind + of: value for kind, value in row.items()}
     if (missed := _missed(layout, objects)) is not None:
         figures["miss"] = missed
-    return Metrics(table, figures, scales, len(reference or ()), unreadable)
+    ranks = {name: shares for name, shares in ranks.items() if shares}
+    return Metrics(table, figures, scales, len(reference or ()), unreadable, ranks)
 
 
 def _missed(layout: Layout, objects: Sequence[xr.Dataset]) -> Figure | None:
@@ -202,8 +225,8 @@ def _missed(layout: Layout, objects: Sequence[xr.Dataset]) -> Figure | None:
 
 def _errors(
     box: Tensor, other: Tensor, layout: Layout, dims: int
-) -> tuple[list[dict[str, float]], dict[str, Figure]]:
-    """Errors of one field: rows by sample, and totals."""
+) -> tuple[list[dict[str, float]], dict[str, Figure], list[float]]:
+    """Errors of one field: rows by sample, totals, and the rank histogram where there are members."""
     count = len(other)
     index = torch.arange(len(box)) % count
     start, wanted = box[:, 0], other[index, 0]
@@ -220,10 +243,17 @@ def _errors(
     times = torch.tensor(layout.coordinates[TIME][1:])
     errors = {
         "nrmse": metrics.nrmse,
+        "vrmse": metrics.vrmse,
         "mse": metrics.mse,
         "mae": metrics.mae,
         "l_inf": metrics.l_inf,
         "abrupt": metrics.abrupt_error,
+        "boundary": lambda a, b: metrics.boundary_error(a, b, dims),
+        "conserved": lambda a, b: metrics.conservation_error(a, b, dims),
+        **{
+            scale: lambda a, b, k=k: metrics.spectral_errors(a, b, dims)[:, k]
+            for k, scale in enumerate(("low", "mid", "high"))
+        },
         "correlation_time": lambda a, b: metrics.correlation_time(a, b, times, dims),
     }
     columns = {name: function(p, u) for name, function in errors.items()}
@@ -234,23 +264,43 @@ def _errors(
         for name, column in columns.items()
     }
     members = len(box) // count
-    why = "" if members > 1 else "needs two samples or more of each trajectory"
-    kept = min(count, len(box))
     if members > 1:
         ensemble = p[: members * count].unflatten(0, (members, count)).transpose(0, 1)
-        truth = other[:, 1:]
-        mean = metrics.nrmse(ensemble.mean(1), truth)
-        ratio = scores.spread_skill(ensemble, truth).ratio
-        note = f"{members} members"
-        mae = beside["mae"][:count].mean()
-        found["ensemble_nrmse"] = Figure(float(mean.mean()), count, note=note)
-        score = float(scores.crps(ensemble, truth).mean())
-        found["crps"] = Figure(score, count, float(mae), note)
-        found["spread_skill"] = Figure(ratio, count, note=note)
-    else:
-        for name in ("ensemble_nrmse", "crps", "spread_skill"):
-            found[name] = Figure(None, kept, note=why)
-    return rows, found
+        scored, ranks = of_ensemble(ensemble, other[:, 1:], float(beside["mae"][:count].mean()))
+        mean = metrics.nrmse(ensemble.mean(1), other[:, 1:])
+        found["ensemble_nrmse"] = Figure(float(mean.mean()), count, note=f"{members} members")
+        return rows, found | scored, ranks
+    why = "needs two samples or more of each trajectory"
+    for name in ("ensemble_nrmse", "crps", "spread_skill"):
+        found[name] = Figure(None, min(count, len(box)), note=why)
+    return rows, found, []
+
+
+def of_ensemble(
+    ensemble: Tensor, truth: Tensor, lasting: float, weight: Tensor | None = None
+) -> tuple[dict[str, Figure], list[float]]:
+    """Scores of ensembles ``[B, M, ...]``, and their rank histogram.
+
+    Args:
+        ensemble: Two members or more.
+        truth: ``[B, ...]``.
+        lasting: Mean absolute error of the persistence forecast, which is its CRPS.
+        weight: As in `metrics`.
+    """
+    count, members = ensemble.shape[:2]
+    note = f"{members} members"
+    ranks = scores.rank_histogram(ensemble, truth, weight).tolist()
+    score = float(scores.crps(ensemble, truth, weight).mean())
+    energy = float(scores.energy_score(ensemble, truth, weight).mean())
+    ratio = scores.spread_skill(ensemble, truth, weight).ratio
+    right = f"{note}; beside it: where the spread is right"
+    found = {
+        "crps": Figure(score, count, lasting, note),
+        "energy": Figure(energy, count, note=note),
+        "spread_skill": Figure(ratio, count, note=note),
+        "outside": Figure(ranks[0] + ranks[-1], count, 2 / (members + 1), right),
+    }
+    return found, ranks
 
 
 def _boxes(layout: Layout, objects: Sequence[xr.Dataset], what: str) -> Tensor:
@@ -305,4 +355,4 @@ def described(number: int, one: xr.Dataset) -> dict[str, Any]:
     return row
 
 
-__all__ = ["Figure", "Metrics", "described", "evaluate"]
+__all__ = ["Figure", "Metrics", "described", "evaluate", "of_ensemble"]

@@ -20,8 +20,9 @@ from torch import Tensor
 
 from sciflow.errors import expected, unknown
 
-from . import files, metrics, scores
-from .report import Figure, Metrics
+from . import dataset, files, metrics
+from .climatology import Harmonics
+from .report import Figure, Metrics, of_ensemble
 
 LEAD = "prediction_timedelta"
 _DIMS = (LEAD, "latitude", "longitude")
@@ -147,6 +148,7 @@ def evaluate(
     objects: Sequence[xr.Dataset],
     reference: Sequence[xr.Dataset] | None = None,
     unreadable: int = 0,
+    train: Sequence[xr.Dataset] | None = None,
 ) -> Metrics:
     """Judge forecasts; see the module.
 
@@ -154,6 +156,7 @@ def evaluate(
         objects: Forecasts.
         reference: A record, or forecasts that are the truth.
         unreadable: Number of samples that could not even be read.
+        train: The training record, whose climatology the anomaly correlation departs from.
 
     Raises:
         SciflowError: The forecasts do not fit together, or the reference does not fit them.
@@ -161,6 +164,8 @@ def evaluate(
     found = Ensembles.of(objects)
     area = metrics.latitude_weights(found.latitude)[:, None].expand(found.members.shape[-2:])
     figures: dict[str, Figure] = {}
+    ranks: dict[str, list[float]] = {}
+    climate = None if not train else _climate(found, train[0])
     known = None if not reference else truth(found, reference)
     members, count = found.members, found.members.shape[1]
     if known is not None:
@@ -187,16 +192,20 @@ def evaluate(
             over = int(there.sum())
             error = float(metrics.average((box.mean(1) - y).square(), weight).mean().sqrt())
             if count > 1:
-                score = float(scores.crps(box, y, weight).mean())
-                ratio = scores.spread_skill(box, y, weight).ratio
-                figures["crps" + of] = Figure(score, over, lasting, note)
-                figures["spread_skill" + of] = Figure(ratio, over, None, note)
+                scored, ranks[of[4:]] = of_ensemble(box, y, lasting, weight)
+                figures |= {name + of: figure for name, figure in scored.items()}
             else:
                 score = float(metrics.average((box[:, 0] - y).abs(), weight).mean())
                 figures["mae" + of] = Figure(score, over, lasting)
+            if climate is not None:
+                valid = (found.starts + found.leads[k])[there.numpy()]
+                season = climate.at(valid)[:, v]
+                acc = metrics.anomaly_correlation(box.mean(1), y, season, weight)
+                figures["acc" + of] = Figure(float(acc.mean()), over, None, note)
             figures["ensemble_rmse" + of] = Figure(error, over, None, note)
     rows = [described(k, one) for k, one in enumerate(objects)]
-    return Metrics(rows, figures, {}, 0 if known is None else len(found.starts), unreadable)
+    over = 0 if known is None else len(found.starts)
+    return Metrics(rows, figures, {}, over, unreadable, ranks)
 
 
 def described(number: int, one: xr.Dataset) -> dict[str, Any]:
@@ -214,6 +223,13 @@ def described(number: int, one: xr.Dataset) -> dict[str, Any]:
                 f"{name}_max": float(np.nanmax(values)),
             }
     return row
+
+
+def _climate(found: Ensembles, train: xr.Dataset) -> Harmonics:
+    """Climatology of the training record: by season where it has a year or more."""
+    record = dataset.from_xarray(train, found.variables, path="train")
+    whole = record.time[-1] - record.time[0] >= np.timedelta64(360, "D")
+    return Harmonics.fit(record, 7 if whole else None)
 
 
 def _start(found: Ensembles) -> int:

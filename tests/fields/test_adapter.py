@@ -206,6 +206,10 @@ def test_written_trajectories_read_back_and_are_judged(data: xr.Dataset, tmp_pat
     assert len(read) == COUNT and all(same(a, b) for a, b in zip(whole, read, strict=True))
     perfect = Fields.metrics(read + read, read)
     assert perfect["nrmse"] == 0 and perfect["crps"] == 0 and perfect["ensemble_nrmse"] == 0
+    exact = ("vrmse", "boundary", "conserved", "low", "mid", "high", "energy")
+    assert all(perfect[name] == pytest.approx(0) for name in exact)
+    ranks = perfect.summary()["histograms"]["ranks of u"]["generated"]
+    assert ranks == pytest.approx([1 / 3] * 3)  # ties are shared among the ranks
     lasting = [
         one.assign(u=one.u.isel(time=0, drop=True).expand_dims(time=one.time)) for one in read
     ]

@@ -143,10 +143,14 @@ def test_the_linear_gaussian_forecast_knows_its_errors() -> None:
     held = weather("2003-02-01", 70, seed=7)
     options = {"given": held, "start": "2003-02-05/2003-04-01"}
     made = generate(model, n=448, options=options).objects
-    found = verification.evaluate(made, [held])
+    found = verification.evaluate(made, [held], train=[weather()])
     for lead in (24, 48, 96):
         ratio = found[f"spread_skill of t850, {lead} h"]
         assert ratio is not None and 0.75 < ratio < 1.35
+        beyond = found.figures[f"outside of t850, {lead} h"]
+        assert beyond.value == pytest.approx(beyond.reference, rel=0.5)
+    near, far = (found[f"acc of t850, {lead} h"] for lead in (24, 96))
+    assert near is not None and far is not None and 1 > near > max(far, 0.3)
 
 
 def test_forecasts_survive_files_and_are_evaluated_there(
