@@ -1,8 +1,9 @@
 r"""Occupation: which Wyckoff positions the sites of a cell take, and in which basis, drawn at random.
 
 Sites of one element fill whole orbits, a position without freedom one at most. Of the ways to do so by multiplicity and
-freedom each is as likely for an element as another, and so are positions of the same kind; ways whose generic crystals
-have more than the group are passed over where there are others. The basis is the Niggli-reduced one of a random
+freedom an element takes one with a weight of exp(sum over its orbits of (freedom - .8)), and positions of the same kind
+are equally likely: elements of 400 training structures of MP-20 cost .82 nats each by these weights, 1.23 by equal ones.
+Ways whose generic crystals have more than the group are passed over where there are others. The basis is the Niggli-reduced one of a random
 lattice of the group: those are the cells that models know.
 
 The sites of an orbit lie at x_k = W_k (p + F u) + w_k, so relative to the first site of the cell, the anchor,
@@ -31,6 +32,7 @@ from .wyckoff import Group, Position, group
 STARTS = 8
 """Number of points from which parameters are sought."""
 _TRIES = 8
+_PRICE = 0.8  # of an orbit, in degrees of freedom: fitted
 _SPREAD = 0.25  # standard deviation of the logarithms of lengths in a random lattice
 Item = TypeVar("Item")
 Kind = tuple[int, int, int]
@@ -162,6 +164,7 @@ def _fill(
     """Number of orbits of each kind for each element; None where nothing fits."""
     dead: set[tuple[int, tuple[int, ...]]] = set()
     most = tuple(n if freedom == 0 else 99 for _, freedom, n in own)
+    weights = np.array([freedom - _PRICE for _, freedom, _ in own])
 
     def search(place: int, used: tuple[int, ...]) -> list[tuple[int, ...]] | None:
         if place == len(counts):
@@ -169,8 +172,10 @@ def _fill(
         if (place, used) in dead:
             return None
         ways = _ways(counts[place], own)
-        order = range(len(ways)) if rng is None else rng.permutation(len(ways)).tolist()
-        for k in order:
+        order = np.arange(len(ways))
+        if rng is not None:  # a permutation by weight: Gumbel's trick
+            order = np.argsort(-(np.array(ways) @ weights + rng.gumbel(size=len(ways))))
+        for k in order.tolist():
             now = tuple(
                 u + (n if freedom == 0 else 0)
                 for u, n, (_, freedom, _) in zip(used, ways[k], own, strict=True)
