@@ -210,9 +210,11 @@ def test_graphs_of_pyg_come_and_go(tmp_path: Path) -> None:
     torch.save((collated.to_dict(), slices, type(collated)), tmp_path / "set.pt")
     assert len(files.read(tmp_path / "set.pt").objects) == 2
 
-    graph.x = torch.rand(3, 4)
-    with pytest.raises(SciflowError, match="x: got 'real numbers'"):
-        pyg.from_pyg(graph)
+    graph.x = torch.tensor([[0.5, 1, 0], [0.25, 0, 1], [0.75, 1, 0]])  # a number beside two kinds
+    mixed = pyg.from_pyg(graph)
+    with pytest.raises(SciflowError, match="'x0': got 0.5.*name those to learn in data.node_attr"):
+        encode([mixed])
+    assert encode([mixed], None, None, ["x1", "x2"]).node_labels.values == ((0, 1), (1, 0))
     graph.x, graph.edge_attr = None, torch.tensor([1, 2, 0, 0])
     with pytest.raises(SciflowError, match="the same features in both directions"):
         pyg.from_pyg(graph)

@@ -1,7 +1,8 @@
 """Graphs of PyTorch Geometric, with categorical features of any kind, and back.
 
 Node features: ``x`` one-hot ``[n, K]`` becomes the attribute ``x``; whole numbers ``[n, F]`` become ``x`` (F = 1) or
-``x0``, ``x1``, ... Edge features likewise, from ``edge_attr``. Edges may stand once or in both directions.
+``x0``, ``x1``, ... Edge features likewise, from ``edge_attr``. Edges may stand once or in both directions. Of features
+that are real numbers those to learn must be named (``data.node_attributes``, ``data.edge_attributes``).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def from_pyg(data: Data) -> nx.Graph:
     """Return a graph of PyTorch Geometric as a networkx graph.
 
     Raises:
-        SciflowError: A feature is no category, or edges and features do not fit.
+        SciflowError: Edges and features do not fit.
     """
     count = data.num_nodes
     if not count:
@@ -58,24 +59,22 @@ def from_pyg(data: Data) -> nx.Graph:
     return graph
 
 
-def _attributes(name: str, features: Tensor | None, count: int) -> list[dict[str, int]]:
+def _attributes(name: str, features: Tensor | None, count: int) -> list[dict[str, int | float]]:
     if features is None or features.numel() == 0:
         return [{} for _ in range(count)]
     if features.shape[0] != count:
         raise expected(name, tuple(features.shape), f"{count} rows")
     rows = features.reshape(count, -1)
-    if rows.is_floating_point():
-        # PyG writes categories one-hot as a rule, numbers as floats now and then.
-        if rows.shape[1] > 1 and bool(
-            ((rows == 0) | (rows == 1)).all() & (rows.sum(1) == 1).all()
-        ):
-            rows = rows.argmax(1, keepdim=True)
-        elif bool((rows == rows.round()).all()):
-            rows = rows.long()
-        else:
-            raise expected(name, "real numbers", "categories: one-hot, or whole numbers")
+    # PyG writes categories one-hot as a rule.
+    if rows.shape[1] > 1 and bool(((rows == 0) | (rows == 1)).all() & (rows.sum(1) == 1).all()):
+        rows = rows.argmax(1, keepdim=True)
     names = [name] if rows.shape[1] == 1 else [f"{name}{k}" for k in range(rows.shape[1])]
-    return [dict(zip(names, map(int, row), strict=True)) for row in rows.tolist()]
+    return [dict(zip(names, map(_whole, row), strict=True)) for row in rows.tolist()]
+
+
+def _whole(value: float) -> int | float:
+    """A whole number as one; others stay as they are, for `Labels` to refuse where they are to be learnt."""
+    return int(value) if float(value).is_integer() else value
 
 
 def to_pyg(graph: nx.Graph, node_labels: Labels, edge_labels: Labels) -> Data:

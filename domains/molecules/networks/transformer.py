@@ -30,6 +30,8 @@ from sciflow.state import State
 _NODE_FEATURES = 9
 _PAIR_FEATURES = 8
 _WALKS = 6
+_SMALL = 16
+"""Nodes of a graph whose sums over edges the weights can begin with as they are drawn."""
 ALTERNATION = (2, 6)
 """Features of each node and each pair that `alternation` adds."""
 
@@ -191,7 +193,9 @@ class Modulate(nn.Module):
 class Block(nn.Module):
     """One round: nodes attend under the edges, then edges look at their ends."""
 
-    def __init__(self, width: int, edge_width: int, heads: int, condition: int) -> None:
+    def __init__(
+        self, width: int, edge_width: int, heads: int, condition: int, max_atoms: int
+    ) -> None:
         super().__init__()
         self.heads = heads
         self.norm_attention = Modulate(width, condition)
@@ -201,6 +205,9 @@ class Block(nn.Module):
         self.bias_gate = nn.Linear(edge_width, 2 * heads)
         self.attention_out = nn.Linear(width, width)
         self.edge_to_node = nn.Linear(edge_width, width)
+        # In large graphs the sum over a node's edges, and products of such sums, would blow up round by round.
+        with torch.no_grad():
+            self.edge_to_node.weight.mul_(min(1.0, _SMALL / max_atoms))
         self.feedforward = nn.Sequential(
             nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width)
         )
@@ -330,7 +337,7 @@ class GraphTransformer(nn.Module):
             nn.Linear(32, condition), nn.SiLU(), nn.Linear(condition, condition), nn.SiLU()
         )
         self.blocks = nn.ModuleList(
-            Block(width, edge_width, heads, condition) for _ in range(blocks)
+            Block(width, edge_width, heads, condition, max_atoms) for _ in range(blocks)
         )
         self.atom_head = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, atom_classes)

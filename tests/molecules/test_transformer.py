@@ -1,13 +1,16 @@
-"""Walks of alternating bonds tell aromatic rings from others, closed or all but closed."""
+"""The graph transformer: what it is shown of aromatic rings, and that it begins well on large graphs."""
 
 from __future__ import annotations
 
+import pytest
 import torch
 from rdkit import Chem
 from torch import Tensor
 
-from sciflow.domains.molecules.networks.transformer import alternation
+from sciflow.domains.molecules.networks.transformer import GraphTransformer, alternation
+from sciflow.errors import SciflowError
 from sciflow.spaces import pair_index
+from sciflow.state import State
 
 
 def features(smiles: str, cut: tuple[int, int] | None = None) -> tuple[Tensor, Tensor]:
@@ -45,3 +48,20 @@ def test_rings_that_lack_a_bond() -> None:
         assert found.tolist() == [2.0 if k == lacks else 0.0 for k in range(6)]
     assert features("o1cccc1", (0, 1))[1][pair(5, 0, 1), 3] == 1  # SDSD from the oxygen
     assert features("o1cccc1", (1, 2))[1][pair(5, 1, 2), 2] == 1  # SDSS, across the oxygen
+
+
+@pytest.mark.parametrize("nodes", [9, 150])
+def test_logits_are_of_order_one_before_training(nodes: int) -> None:
+    torch.manual_seed(0)
+    network = GraphTransformer(1, 2, 1, 2, [0.0], nodes, width=16, edge_width=8, heads=2)
+    bonds = (torch.rand(1, nodes * (nodes - 1) // 2) < 4 / nodes).long()
+    fields = {"atoms": torch.zeros(1, nodes, dtype=torch.int64), "bonds": bonds}
+    state = State(fields, {k: torch.ones_like(v, dtype=torch.bool) for k, v in fields.items()})
+    with torch.no_grad():
+        output = network(state, torch.tensor([0.5]))
+    assert output["bonds"].abs().max() < 5
+
+
+def test_alternation_needs_two_kinds_of_bonds() -> None:
+    with pytest.raises(SciflowError, match="alternation: got '2 kinds of bonds'"):
+        GraphTransformer(1, 2, 1, 2, [0.0], 9, alternation=True)
