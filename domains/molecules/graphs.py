@@ -190,6 +190,8 @@ def _encode_one(
         if label is None:
             name = atom_name(atom.GetSymbol(), atom.GetFormalCharge())
             return f"atom {name} is not in the vocabulary"
+        if atom.GetNumRadicalElectrons():
+            return f"atom {atom.GetSymbol()} is a radical"
         labels[atom.GetIdx()] = label
     orders = np.zeros(n * (n - 1) // 2, np.int8)
     if any(bond.GetIsAromatic() for bond in mol.GetBonds()):

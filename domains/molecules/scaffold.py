@@ -77,6 +77,9 @@ class Scaffold:
         Chem.Kekulize(bare, clearAromaticFlags=True)
         for k in sorted((atom.GetIdx() for atom in dummies), reverse=True):
             bare.RemoveAtom(k)
+        if any(atom.GetNumRadicalElectrons() for atom in atoms):
+            wanted = "no radical; * marks where new atoms may be"
+            raise expected("scaffold", text, wanted, "for instance *CC")
         if len(Chem.GetMolFrags(bare)) > 1:
             raise expected("scaffold", text, "one connected piece", "generate for each by itself")
         if len(real) > max_atoms:

@@ -90,8 +90,10 @@ def test_wrong_vocabularies_are_refused(names: tuple[str, ...]) -> None:
 
 
 def test_what_does_not_fit_is_counted_by_reason() -> None:
-    result = encode(mols(["CC", "CCl", "CCCCC", "CBr", "CN"]), Vocabulary(("C", "N")), max_atoms=4)
+    given = ["CC", "CCl", "CCCCC", "CBr", "CN", "[CH2]C"]
+    result = encode(mols(given), Vocabulary(("C", "N")), max_atoms=4)
     assert result.kept == (0, 4)
+    assert result.skipped["atom C is a radical"] == 1
     assert result.skipped["atom Cl is not in the vocabulary"] == 1
     assert result.skipped["more than 4 heavy atoms"] == 1
     with pytest.raises(SciflowError, match="not in the vocabulary"):

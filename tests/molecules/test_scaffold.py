@@ -84,6 +84,7 @@ def test_a_scaffold_may_be_the_whole_molecule() -> None:
         ({"scaffold": "CCS"}, "CCS with S.*atoms that the model knows: C"),
         ({"scaffold": "CC[NH3+]"}, "with N of charge"),
         ({"scaffold": "CC.O"}, "one connected piece"),
+        ({"scaffold": "[CH2]C"}, "no radical"),
         ({"scaffold": "C(C)(C)(C)(C)C"}, "RDKit accepts"),
         ({"scaffold": "no smiles"}, "RDKit accepts"),
         ({"scaffold": "*"}, "at least one atom|on one atom"),
