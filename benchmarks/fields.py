@@ -12,7 +12,8 @@ linear-Gaussian forecast is that of its normal law; beside it the fair CRPS and 
 drawn from it. ERA-Interim's forecast is the published one (80 components of the start's anomalies); for the short t2m
 record the number of components, and whether the end or the change is regressed, are chosen on the validation days, and
 the deviations are calibrated there.
-`burgers` writes ``results/fields_burgers_linear.json``: kernel ridge regression from start and force to the trajectory.
+`burgers` writes ``results/fields_burgers_linear.json``: kernel ridge regression from start and force to the trajectory,
+and dynamic modes under the force.
 `model` writes ``results/fields_<model>.json``: a model of trajectories on 100 held-out ones, 8 samples of each, by its
 own solver at 2, 5 and 10 steps.
 """
@@ -31,7 +32,7 @@ from torch import Tensor
 
 import sciflow
 from sciflow.domains.fields import Fields, dataset, metrics, scores, simulation
-from sciflow.domains.fields.baselines import Climatology, Forecast, LinearGaussian
+from sciflow.domains.fields.baselines import Climatology, DynamicModes, Forecast, LinearGaussian
 from sciflow.domains.fields.physics import Burgers
 from sciflow.domains.fields.report import Metrics
 from sciflow.model import Model, Sampling
@@ -193,9 +194,16 @@ def burgers(count: int = 2000, held: int = 100) -> None:
     fitted = time.process_time() - begin
     truth = targets[count:]
     law = model.predict(inputs[count:])
+    modes = DynamicModes.fit(data["u"][:count], data["f"][:count])
     lasting = u0[count:, None].expand_as(truth)
     level = targets[:count].mean(0).expand_as(truth)
-    table = {"linear": law.mean, "persistence": lasting, "training mean": level}
+    carried = modes.predict(u0[count:], data["f"][count:])
+    table = {
+        "linear": law.mean,
+        "dynamic modes": carried,
+        "persistence": lasting,
+        "training mean": level,
+    }
     results: dict[str, Any] = {
         name: {
             "mse": float(metrics.mse(p, truth).mean()),

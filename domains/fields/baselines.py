@@ -1,4 +1,4 @@
-r"""Baselines of forecasts: persistence, climatology, and the linear-Gaussian forecast, the one to beat.
+r"""Baselines of forecasts: climatology, dynamic modes, and the linear-Gaussian forecast, the one to beat.
 
 The linear-Gaussian forecast regresses the target y on the leading principal components of the input x,
 
@@ -6,7 +6,7 @@ The linear-Gaussian forecast regresses the target y on the leading principal com
 
 with a ridge on B chosen by generalised cross-validation and \Sigma the covariance of the residuals of training, so it
 is a full predictive law: mean, deviation and members with correlated errors. Without a limit on the components it is
-kernel ridge regression with the linear kernel.
+kernel ridge regression with the linear kernel. Dynamic mode decomposition is the linear law of one step, carried on.
 
 Reference: Golub, Heath, Wahba, Generalized cross-validation as a method for choosing a good ridge parameter,
 Technometrics 21 (1979); Penland, Magorian, Prediction of Nino 3 sea surface temperatures using linear inverse
@@ -218,6 +218,67 @@ class LinearGaussian:
         common = streams.normal((count, len(self.noise)), torch.float64) @ self.noise
         own = streams.normal((count, len(self.rest)), torch.float64) * self.rest
         return mean + (common + own).to(mean.dtype).unflatten(2, self.shape)
+
+
+@dataclass(frozen=True)
+class DynamicModes:
+    r"""Dynamic mode decomposition with control: the best linear law of one step, and the trajectory that it makes.
+
+    .. math:: u_{k+1} = \bar u + V \, [A \; B] \, (V^T (u_k - \bar u), \, f_k - \bar f)
+
+    with V the leading principal components of all frames.
+
+    Args:
+        centre: Mean frame ``[C]``.
+        basis: V, ``[C, r]``.
+        drive: Mean of what drives the step ``[D]``.
+        slope: ``[r + D, r]``.
+        offset: ``[r]``.
+
+    Reference: Proctor, Brunton, Kutz, Dynamic mode decomposition with control, SIAM J. Appl. Dyn. Syst. 15 (2016),
+    section 3.2.
+    """
+
+    centre: Tensor
+    basis: Tensor
+    drive: Tensor
+    slope: Tensor
+    offset: Tensor
+
+    @classmethod
+    def fit(cls, frames: Tensor, drive: Tensor, components: int | None = None) -> DynamicModes:
+        """Fit to trajectories.
+
+        Args:
+            frames: ``[N, T + 1, C]``.
+            drive: What drives each step ``[N, T, D]``; D may be 0.
+            components: Modes; None for all.
+
+        Raises:
+            SciflowError: There are not as many drives as steps.
+        """
+        if drive.shape[:2] != (len(frames), frames.shape[1] - 1):
+            wanted = f"{[len(frames), frames.shape[1] - 1]} and its values"
+            raise expected("what drives the steps", list(drive.shape), wanted)
+        u, f = frames.double(), drive.double().flatten(0, 1)
+        centre, middle = u.flatten(0, 1).mean(0), f.mean(0)
+        _, _, basis = _components((u - centre).flatten(0, 1), components)
+        z = (u - centre) @ basis
+        known = torch.cat((z[:, :-1].flatten(0, 1), f - middle), 1)
+        known = torch.cat((known, torch.ones_like(known[:, :1])), 1)
+        following = z[:, 1:].flatten(0, 1)
+        gram = known.mT @ known
+        gram += 1e-10 * gram.diagonal().mean() * torch.eye(len(gram)).to(gram)
+        slope = torch.linalg.solve(gram, known.mT @ following)
+        return cls(centre, basis, middle, slope[:-1], slope[-1])
+
+    def predict(self, start: Tensor, drive: Tensor) -> Tensor:
+        """Carry starts ``[N, C]`` on under ``[N, T, D]``: ``[N, T, C]``."""
+        z, found = (start.double() - self.centre) @ self.basis, []
+        for f in (drive.double() - self.drive).unbind(1):
+            z = torch.cat((z, f), 1) @ self.slope + self.offset
+            found.append(z)
+        return (torch.stack(found, 1) @ self.basis.mT + self.centre).to(start.dtype)
 
 
 def _components(x: Tensor, count: int | None) -> tuple[Tensor, Tensor, Tensor]:

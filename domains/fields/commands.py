@@ -18,6 +18,7 @@ from sciflow.runtime.output import refuse
 
 from . import files, simulation
 from .physics import EQUATIONS
+from .trajectories import SAMPLE
 
 Given = Annotated[
     Path, typer.Option("--given", metavar="FILE", help="What is known: .nc or .zarr.")
@@ -30,7 +31,15 @@ def simulate(
         str, typer.Argument(metavar="EQUATION", help=f"One of: {', '.join(EQUATIONS)}.")
     ],
     output: Output,
-    number: Annotated[int, typer.Option("--number", "-n", help="How many trajectories.")] = 100,
+    number: Annotated[
+        int | None, typer.Option("--number", "-n", help="How many: 100, or all of --given.")
+    ] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--given", metavar="FILE", help="Start and force of this file, not drawn by the law."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Trajectory k of a seed is always the same.")] = 0,
     start: Annotated[int, typer.Option(help="Number of the first trajectory.")] = 0,
     option: Annotated[
@@ -38,8 +47,8 @@ def simulate(
         typer.Option(metavar="KEY=VALUE", help="A number of the equation: viscosity=0.02."),
     ] = None,
 ) -> None:
-    """Simulate trajectories of an equation: what is given, drawn by its law, and what follows."""
-    if number < 1 or start < 0:
+    """Simulate trajectories of an equation: what is given, drawn by its law or of a file, and what follows."""
+    if (number is not None and number < 1) or start < 0:
         raise expected("-n and --start", (number, start), "at least 1, and not below 0")
     options = {}
     for text in option or ():
@@ -47,17 +56,28 @@ def simulate(
         if not equals or not key.strip():
             raise expected("--option", text, "KEY=VALUE")
         options[key.strip()] = toml_value(value)
-    law = simulation.equation(equation, options)
     done = 0
     with progress.samples(equation) as tell:
 
         def more(count: int) -> None:
             nonlocal done
             done += count
-            tell(done, number)
+            tell(done, total)
 
-        simulation.write(law, number, output, seed, start, more)
-    print(f"{number} trajectories of {equation}: {output}")
+        if source is None:
+            total = number or 100
+            law = simulation.equation(equation, options)
+            simulation.write(law, total, output, seed, start, more)
+        else:
+            law, data = simulation.given(source, equation, options)
+            end = None if number is None else start + number
+            data = data.isel({SAMPLE: slice(start, end)}, missing_dims="ignore")
+            total = data.sizes.get(SAMPLE, 1)
+            if not total:
+                raise expected(f"{source}: trajectories from number {start} on", 0, "at least one")
+            refuse(output)
+            simulation.again(law, data, output, source, more)
+    print(f"{total} trajectories of {equation}: {output}")
 
 
 def control(
@@ -108,18 +128,42 @@ def control(
 def rollout(
     given: Given,
     output: Output,
-    model: Annotated[str, typer.Option("--model", "-m", help="A model of fields, or its folder.")],
+    model: Annotated[
+        list[str],
+        typer.Option(
+            "--model", "-m", help="A model of fields, or its folder; several: a deep ensemble."
+        ),
+    ],
     blocks: Annotated[int, typer.Option(help="How many times the model goes on.")] = 2,
-    number: Annotated[int, typer.Option("--number", "-n", help="Samples of each start.")] = 1,
+    number: Annotated[
+        int, typer.Option("--number", "-n", help="Samples of each start and model.")
+    ] = 1,
+    dropout: Annotated[
+        float,
+        typer.Option(
+            help="Share of channels that each sample leaves out; it was trained with dropout."
+        ),
+    ] = 0.0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same samples.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
 ) -> None:
-    """Carry a model further than it was trained for: each block begins where the last one ended."""
+    """Carry a model further than it was trained for: each block begins where the last one ended.
+
+    Several models, or samples that leave out channels, are ensembles beside that of the sampler.
+    """
     from .adapter import Writer
+    from .rollout import ensemble, thinned
     from .rollout import rollout as rolled
 
     refuse(output)
-    made = rolled(load(model), files.read(given), blocks, number, seed, device=device)
+    models, starts = [load(name) for name in model], files.read(given)
+    if len(models) == 1 and not dropout:
+        made = rolled(models[0], starts, blocks, number, seed, device=device)
+    else:
+        members = [one for _ in range(number) for one in models]
+        if dropout:
+            members = [thinned(one, dropout, seed + k) for k, one in enumerate(members)]
+        made = ensemble(members, starts, blocks, seed, device=device)
     with Writer(output) as out:
         out.append(made)
     print(f"{len(made)} trajectories of {blocks} blocks: {output}")

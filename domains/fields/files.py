@@ -1,8 +1,9 @@
 """Fields in and out of files: netCDF and Zarr through xarray, with CF attributes and named dimensions.
 
     suffix      reads                                         writes
-    .nc .nc4    netCDF, any flavour (h5 .hdf5: `pdebench`)    netCDF-4, compressed, one unlimited dimension
+    .nc .nc4    netCDF, any flavour                           netCDF-4, compressed, one unlimited dimension
     .zarr       Zarr stores, where zarr is installed          the same
+    .h5 .hdf5   files of PDEBench and of The Well             nothing
 
 Reading is lazy: what does not fit in memory is read piece by piece, with `chunks` through dask where it is installed.
 The checks of this file name the variable, what was got, and the remedy; `lat`, `lon` and the like become `latitude`
@@ -25,6 +26,8 @@ import xarray as xr
 
 from sciflow.errors import SciflowError, expected, need, unknown
 
+from . import hdf5
+
 SUFFIXES = (".nc", ".nc4", ".zarr")
 """File types that are read and written."""
 
@@ -38,15 +41,15 @@ _CF: dict[str, dict[str, str]] = {
 }
 
 
-def suffix_of(path: str | Path) -> str:
+def suffix_of(path: str | Path, known: Sequence[str] = SUFFIXES) -> str:
     """Return the suffix of a file of fields.
 
     Raises:
-        SciflowError: It is none of `SUFFIXES`.
+        SciflowError: It is none of those known.
     """
     suffix = Path(path).suffix.lower()
-    if suffix not in SUFFIXES:
-        raise unknown(f"{path}: file type", suffix, SUFFIXES)
+    if suffix not in known:
+        raise unknown(f"{path}: file type", suffix, known)
     if suffix == ".zarr":
         need("zarr", "zarr")
     return suffix
@@ -56,14 +59,16 @@ def read(path: str | Path, chunks: Mapping[str, int] | None = None) -> xr.Datase
     """Open a file of fields, lazily, with the names of its dimensions made uniform.
 
     Args:
-        path: A file or store ending in one of `SUFFIXES`.
+        path: A file or store ending in one of `SUFFIXES`, or an HDF5 file of `hdf5`.
         chunks: Sizes of the pieces by dimension, for dask; None reads through xarray's own lazy arrays.
 
     Raises:
         SciflowError: The file is missing, truncated, of another kind or without variables.
     """
     path = Path(path)
-    suffix = suffix_of(path)
+    suffix = suffix_of(path, (*SUFFIXES, *hdf5.SUFFIXES))
+    if suffix in hdf5.SUFFIXES:
+        return hdf5.opened(path)
     if not path.exists():
         raise SciflowError(f"{path}: got no such file, expected a file of fields; check the name")
     if chunks is not None and importlib.util.find_spec("dask") is None:

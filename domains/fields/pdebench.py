@@ -11,103 +11,40 @@ Reference: Takamoto et al., PDEBench, NeurIPS 2022, appendix A; their data loade
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-from types import TracebackType
-from typing import Any
-
 import h5py
 import numpy as np
 import xarray as xr
 
 from sciflow.errors import SciflowError, expected
 
-SUFFIXES = (".h5", ".hdf5")
+from .hdf5 import Rows, TrajectoryFile
+
 _SPACE = ("x", "y", "z")
 
 
-class PDEBenchFile:
-    """An open file; use it in a ``with`` statement.
+class PDEBenchFile(TrajectoryFile):
+    """An open file of PDEBench; see `TrajectoryFile`."""
 
-    Args:
-        path: An HDF5 file.
-
-    Raises:
-        SciflowError: The file is missing, truncated, no HDF5 file, or has none of the three layouts.
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        if not self.path.exists():
-            raise SciflowError(
-                f"{path}: got no such file, expected a PDEBench file; check the name"
-            )
-        try:
-            self._file: Any = h5py.File(self.path, "r")
-        except OSError as error:
-            raise SciflowError(
-                f"{path}: cannot be opened ({' '.join(str(error).split())[:120]}), expected a whole HDF5 file; "
-                "it may be truncated: compare its size or md5 with PDEBench's list and fetch it again"
-            ) from error
-        try:
-            self._groups = sorted(k for k in self._file if isinstance(self._file[k], h5py.Group))
-            self.variables = self._layout()
-        except SciflowError:
-            self._file.close()
-            raise
+    def _arrange(self) -> None:
+        self._groups = sorted(k for k in self._file if isinstance(self._file[k], h5py.Group))
+        self.variables = self._layout()
 
     def __len__(self) -> int:
         if self._groups:
             return len(self._groups)
         return int(self._file[next(iter(self.variables))].shape[0])
 
-    def __enter__(self) -> PDEBenchFile:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._file.close()
-
-    def read(self, start: int = 0, count: int | None = None) -> xr.Dataset:
-        """Return trajectories as a dataset with the dimensions sample, time, x (, y, z).
-
-        Args:
-            start: Number of the first.
-            count: How many; None for the rest.
-
-        Raises:
-            SciflowError: There are not so many, or a part of the file cannot be read.
-        """
-        count = len(self) - start if count is None else count
-        if start < 0 or count < 1 or start + count > len(self):
-            raise expected(
-                f"{self.path.name}: trajectories",
-                f"{start} to {start + count}",
-                f"some of 0 to {len(self)}",
-            )
-        arrays: dict[str, Any] = {}
-        for name, dims in self.variables.items():
-            try:
-                values = self._values(name, start, count)
-            except (OSError, KeyError, ValueError) as error:
-                raise SciflowError(
-                    f"{self.path}: variable {name} cannot be read, expected a whole file; fetch it again"
-                ) from error
-            arrays[name] = (dims, values)
-        shape = dict(zip(dims, values.shape, strict=True))
-        coords: dict[str, Any] = {"sample": np.arange(start, start + count)}
-        for dim in dims[1:]:
-            coords[dim] = self._coordinate(dim, shape[dim])
+    def dataset(self) -> xr.Dataset:
+        """All trajectories, lazily: dimensions sample, time, x (, y, z)."""
+        shape, dtype = self._first
+        arrays = {
+            name: (dims, self._lazy(name, self._rows(name), (len(self), *shape), dtype))
+            for name, dims in self.variables.items()
+        }
+        (dims, *_) = self.variables.values()
+        coords = {dim: self._coordinate(dim, n) for dim, n in zip(dims[1:], shape, strict=True)}
+        coords["sample"] = np.arange(len(self))
         return xr.Dataset(arrays, coords, {"source": f"PDEBench {self.path.name}"})
-
-    def batches(self, size: int) -> Iterator[xr.Dataset]:
-        """Yield all trajectories, `size` at a time."""
-        for start in range(0, len(self), size):
-            yield self.read(start, min(size, len(self) - start))
 
     # -- inside --------------------------------------------------------------------------------------------------
 
@@ -116,7 +53,7 @@ class PDEBenchFile:
         if self._groups:
             first = self._file[self._groups[0]]
             if not isinstance(first.get("data"), h5py.Dataset) or first["data"].ndim < 3:
-                raise self._strange()
+                raise self._other()
             dims = ("sample", "time", *_SPACE[: first["data"].ndim - 2])
             channels = first["data"].shape[-1]
             names = [f"channel{k}" for k in range(channels)] if channels > 1 else ["data"]
@@ -127,24 +64,31 @@ class PDEBenchFile:
             if isinstance(value, h5py.Dataset) and 3 <= value.ndim <= 5
         }
         if not found or len({self._file[name].shape for name in found}) > 1:
-            raise self._strange()
+            raise self._other()
         return found
 
-    def _strange(self) -> SciflowError:
+    def _other(self) -> SciflowError:
         shapes = {k: getattr(v, "shape", "group") for k, v in list(self._file.items())[:6]}
-        return expected(
-            f"{self.path}: content",
-            shapes,
-            "arrays [N, T, X ...] or groups with data [T, X ..., C]",
-            "is it of PDEBench?",
-        )
+        wanted = "arrays [N, T, X ...] or groups with data [T, X ..., C]"
+        return self._strange(shapes, wanted, "is it of PDEBench?")
 
-    def _values(self, name: str, start: int, count: int) -> np.ndarray:
+    @property
+    def _first(self) -> tuple[tuple[int, ...], np.dtype]:
+        """Shape and type of one trajectory of one variable."""
+        if self._groups:
+            data = self._file[self._groups[0]]["data"]
+            return data.shape[:-1], data.dtype
+        data = self._file[next(iter(self.variables))]
+        return data.shape[1:], data.dtype
+
+    def _rows(self, name: str) -> Rows:
+        """How samples of a variable are read."""
         if not self._groups:
-            return self._file[name][start : start + count]
+            return lambda start, count: self._file[name][start : start + count]
         channel = int(name.removeprefix("channel")) if name.startswith("channel") else 0
-        chosen = self._groups[start : start + count]
-        return np.stack([self._file[g]["data"][..., channel] for g in chosen])
+        return lambda start, count: np.stack(
+            [self._file[g]["data"][..., channel] for g in self._groups[start : start + count]]
+        )
 
     def _coordinate(self, dim: str, size: int) -> np.ndarray:
         short = "t" if dim == "time" else dim

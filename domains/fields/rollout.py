@@ -35,6 +35,7 @@ from torch import Tensor, nn
 from sciflow.errors import expected
 from sciflow.streams import Streams
 
+from . import files
 from .layout import TIME, Layout
 from .trajectories import SAMPLE
 
@@ -78,6 +79,9 @@ def rollout(
     layout: Layout = adapter.layout
     if layout.ends:
         raise expected("model to roll out", "one that is given the end", "one of the start alone")
+    for dim in layout.coordinates:
+        if dim in given.coords:
+            files.check_coordinate(given, dim)
     asked = layout.asked(layout.read(_part(layout, given, 0, blocks), False, path="given"))
     count = members * asked.sizes[SAMPLE]
     parts: list[list[xr.Dataset]] = []
@@ -99,7 +103,8 @@ def rollout(
                 SAMPLE, errors="ignore"
             )
             starts = {f"{n}0": last[n].variable for n in layout.fields}
-            asked = known.assign(starts)
+            places = {d: list(layout.coordinates[d]) for d in layout.space}
+            asked = known.assign(starts).assign_coords(places)
     return [_joined(layout, [part[i] for part in parts]) for i in range(count)]
 
 

@@ -18,7 +18,7 @@ from sciflow.errors import SciflowError, expected, unknown
 
 from . import files
 from .physics import EQUATIONS, Equation
-from .trajectories import to_xarray
+from .trajectories import SAMPLE, equation_of, from_xarray, to_xarray
 
 _NAME = re.compile(r"(\d+)(?:-(\d+))?")
 _AT_A_TIME = 256
@@ -98,4 +98,51 @@ def write(
                 progress(size)
 
 
-__all__ = ["equation", "is_name", "simulated", "write"]
+def given(
+    source: str | Path, name: str, options: Mapping[str, Any] | None = None
+) -> tuple[Equation, xr.Dataset]:
+    """Return the equation of a file, and what the file gives it to start from.
+
+    Where the file tells the numbers of the equation they hold, but for those in `options`; where it lacks ``u0`` the
+    first frame of ``u`` stands for it.
+
+    Raises:
+        SciflowError: The file cannot be read or is of another equation, or an option is wrong.
+    """
+    data = files.read(source)
+    known: dict[str, Any] = {}
+    if "equation" in data.attrs:
+        known = equation_of(data, source).config()
+        if (kind := known.pop("equation")) != name:
+            raise expected(f"{source}: equation", kind, name, f"simulate {kind}")
+    law = equation(name, {**known, **(options or {})})
+    starts = {
+        f"{n}0": data[n].isel(time=0, drop=True)
+        for n in law.fields
+        if f"{n}0" in law.given and f"{n}0" not in data and n in data and "time" in data[n].dims
+    }
+    return law, data.assign(starts)
+
+
+def again(
+    law: Equation,
+    data: xr.Dataset,
+    path: str | Path,
+    source: str | Path = "given",
+    progress: Callable[[int], object] | None = None,
+) -> None:
+    """Solve from what a dataset gives into a file, batch by batch.
+
+    Raises:
+        SciflowError: What is given does not fit the equation, or cannot be solved with its time step.
+    """
+    with files.Writer(path) as out:
+        for first in range(0, data.sizes.get(SAMPLE, 1), _AT_A_TIME):
+            some = data.isel({SAMPLE: slice(first, first + _AT_A_TIME)}, missing_dims="ignore")
+            values = from_xarray(some, law, path=source)
+            out.append(to_xarray(law, values | law.solve(values), first))
+            if progress is not None:
+                progress(out.count - first)
+
+
+__all__ = ["again", "equation", "given", "is_name", "simulated", "write"]

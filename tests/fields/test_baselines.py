@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sciflow.domains.fields import dataset, metrics, scores
-from sciflow.domains.fields.baselines import Climatology, LinearGaussian
+from sciflow.domains.fields.baselines import Climatology, DynamicModes, LinearGaussian
 from sciflow.errors import SciflowError
 from sciflow.streams import Streams
 
@@ -29,6 +29,21 @@ def test_a_linear_law_without_noise_is_recovered(count: int) -> None:
     found = model.predict(inputs[:50])
     assert torch.allclose(found.mean, targets[:50], atol=1e-3)
     assert found.std.max() < 1e-3
+
+
+def test_dynamic_modes_carry_a_linear_law_on_under_its_drive() -> None:
+    law, push = 0.9 * torch.linalg.qr(normal(6, 6)).Q, normal(2, 6, seed=2)
+    drive = normal(20, 9, 2, seed=3)
+    frames = [normal(20, 6, seed=4)]
+    for k in range(9):
+        frames.append(frames[-1] @ law + drive[:, k] @ push + 3)
+    u = torch.stack(frames, 1)
+    model = DynamicModes.fit(u[:15], drive[:15])
+    assert torch.allclose(model.predict(u[15:, 0], drive[15:]), u[15:, 1:], atol=1e-4)
+    alone = DynamicModes.fit(u[:15], drive[:15, :, :0], 3).predict(u[15:, 0], drive[15:, :, :0])
+    assert alone.shape == (5, 9, 6)
+    with pytest.raises(SciflowError, match="what drives the steps"):
+        DynamicModes.fit(u, drive[:, :-1])
 
 
 def test_noise_is_measured_and_its_correlation_kept() -> None:

@@ -74,11 +74,19 @@ def test_the_verb_writes_trajectories_of_many_blocks(tmp_path: Path) -> None:
     model = replace(model, sampling=Sampling("ddim", "uniform", 2))
     folder = model.save(tmp_path / "model")
     data.isel(sample=[0, 1]).to_netcdf(tmp_path / "starts.nc")
-    commands.rollout(tmp_path / "starts.nc", tmp_path / "long.nc", str(folder), 3, device="cpu")
+    commands.rollout(tmp_path / "starts.nc", tmp_path / "long.nc", [str(folder)], 3, device="cpu")
     made = xr.load_dataset(tmp_path / "long.nc")
     assert made["u"].shape == (2, 13, 16)
     again = rollout(model, data.isel(sample=[0, 1]), 3, device="cpu")
     assert np.allclose(made["u"][1], again[1]["u"], atol=1e-5)
+    deep = (tmp_path / "starts.nc", tmp_path / "deep.nc", [str(folder)] * 2, 1, 2, 0.5)
+    commands.rollout(*deep, device="cpu")
+    assert (
+        xr.load_dataset(tmp_path / "deep.nc")["u"].sizes["sample"] == 8
+    )  # 2 models x 2 x 2 starts
+    data.assign_coords(time=data.time**2).to_netcdf(tmp_path / "uneven.nc")
+    with pytest.raises(SciflowError, match="coordinate time: got the step"):
+        commands.rollout(tmp_path / "uneven.nc", tmp_path / "long.nc", [str(folder)], device="cpu")
 
 
 def test_ensembles_of_models_and_of_thinned_ones() -> None:

@@ -10,7 +10,9 @@ import pytest
 import torch
 import xarray as xr
 
-from sciflow.domains.fields import files, trajectories
+from sciflow.domains.fields import Fields, files, trajectories
+from sciflow.domains.fields.commands import simulate
+from sciflow.domains.fields.layout import Layout
 from sciflow.domains.fields.pdebench import PDEBenchFile
 from sciflow.domains.fields.physics import Burgers, Incompressible
 from sciflow.domains.fields.well import WellFile
@@ -43,7 +45,9 @@ def test_a_simulation_survives_the_way_through_a_file_and_runs_again(tmp_path: P
 def test_what_a_user_gives_is_checked_by_name() -> None:
     x = BURGERS.coordinates()["x"].numpy()
     u0 = xr.DataArray(np.sin(np.pi * x), {"x": x}, ("x",))
-    f = xr.DataArray(np.zeros((4, 8)), dims=("interval", "x"))
+    f = xr.DataArray(
+        np.zeros((4, 8)), {"interval": [0.125, 0.375, 0.625, 0.875]}, ("interval", "x")
+    )
     good = xr.Dataset({"u0": u0, "f": f})
     given = trajectories.from_xarray(good, BURGERS)
     assert given["u0"].shape == (1, 8) and BURGERS.solve(given)["u"].shape == (1, 5, 8)
@@ -57,6 +61,7 @@ def test_what_a_user_gives_is_checked_by_name() -> None:
     refused(
         good.assign_coords(x=x * 100), "coordinate x: got 6.25 to 93.75, expected 0.0625 to 0.9375"
     )
+    refused(good.drop_vars("x"), "coordinates: got.*one named 'x'.*assign x")
     refused(good.isel(x=slice(0, 6)), "length of x in u0: got 6, expected '?8")
     refused(good.assign_coords(x=np.where(x > 0.5, np.nan, x)), "coordinate x: got 4 missing")
     refused(
@@ -86,6 +91,12 @@ def test_pdebench_in_its_three_layouts(tmp_path: Path) -> None:
         assert [len(b["sample"]) for b in file.batches(2)] == [2, 1]
         with pytest.raises(SciflowError, match="some of 0 to 3"):
             file.read(2, 2)
+    lazy = files.read(tmp_path / "a.hdf5")
+    some = lazy["tensor"].isel(sample=[2, 0], time=slice(None, None, -2), x=3)
+    assert np.array_equal(some.values, values[[2, 0], ::-2, 3])
+    layout = Layout.of(lazy)
+    assert layout.fields == ("tensor",) and layout.read(lazy)["fields"].shape == (3, 1, 4, 8)
+    assert len(Fields.read(tmp_path / "a.hdf5").objects) == 3
     with h5py.File(tmp_path / "b.h5", "w") as file:
         for name in ("density", "Vx", "Vy", "pressure"):
             file[name] = np.zeros((2, 3, 4, 5))
@@ -131,7 +142,29 @@ def test_the_well(tmp_path: Path) -> None:
     assert data["pressure"].dims == ("sample", "time", "x", "y") and data.sizes["sample"] == 1
     assert data["mask"].dims == ("x", "y") and data["profile"].dims == ("sample", "time", "x")
     assert {"velocity_x", "velocity_y"} <= set(data) and float(data["Re"]) == 100
+    assert files.read(path)["velocity_y"].isel(sample=1, time=2).dims == ("x", "y")
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["weights"] = np.zeros((3, 3))
     with pytest.raises(SciflowError, match="is it a file of The Well"):
         WellFile(tmp_path / "other.h5")
+
+
+def test_what_a_file_gives_is_solved_again(tmp_path: Path) -> None:
+    made, again = tmp_path / "made.nc", tmp_path / "again.nc"
+    numbers = ["points=8", "frames=4", "horizon=1.0", "resolution=32", "viscosity=0.05"]
+    simulate("burgers", made, number=3, option=numbers)
+    simulate("burgers", again, source=made)
+    a, b = files.read(made).load(), files.read(again).load()
+    assert np.array_equal(a.u, b.u) and a.attrs["equation"] == b.attrs["equation"]
+    simulate("burgers", again, source=made, start=2)
+    assert np.array_equal(files.read(again).u[0], a.u[2])
+    simulate("burgers", again, source=made, option=["viscosity=0.5"])
+    assert files.read(again).u.isel(time=-1).std() < 0.7 * a.u.isel(time=-1).std()
+    a.drop_vars(["u0", "x_solver"], errors="ignore").to_netcdf(tmp_path / "samples.nc")
+    simulate("burgers", again, source=tmp_path / "samples.nc")  # from the first frame
+    assert np.allclose(files.read(again).u[:, 0], a.u[:, 0], atol=0.1)
+    a.assign(u0=50 * a.u0).to_netcdf(tmp_path / "wild.nc")
+    with pytest.raises(SciflowError, match="CFL.*larger speed"):
+        simulate("burgers", again, source=tmp_path / "wild.nc")
+    with pytest.raises(SciflowError, match="simulate burgers"):
+        simulate("kuramoto", again, source=made)
