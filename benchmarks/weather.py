@@ -279,7 +279,8 @@ def main() -> None:
             key: toml_value(value)
             for key, _, value in (text.partition("=") for text in arguments.set)
         }
-        linear_gaussian(f"{arguments.data}:train", CARD, **data).save(arguments.fit)
+        card = CARD if arguments.data == "eraint" else None
+        linear_gaussian(f"{arguments.data}:train", card, **data).save(arguments.fit)
     model = sciflow.load(arguments.fit or arguments.model)
     rows = measured(arguments.data, model, arguments.part, arguments.members, arguments.steps)
     if arguments.part == "test":

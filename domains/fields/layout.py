@@ -387,8 +387,10 @@ class Layout:
             array = array.expand_dims(SAMPLE)
         array = array.rename({d + _SOLVER: d for d in dims if d + _SOLVER in array.dims})
         array = files.check_dims(array, (SAMPLE, *dims))
-        if not strict:  # the first frame alone is asked for, of any even number of times
-            if TIME in data.coords:
+        if not strict:  # the first frame alone is asked for, of any even times
+            if array.sizes[TIME] == len(self.coordinates[TIME]):
+                files.check_grid(data, TIME, self.coordinates[TIME], str(path))
+            elif TIME in data.coords:
                 files.check_coordinate(data, TIME)
             array = array.isel({TIME: slice(0, 1)})
         files.check_finite(array)

@@ -160,6 +160,9 @@ def test_a_start_cut_out_of_uneven_times_is_refused(data: xr.Dataset, tmp_path: 
     whole = data[["u", "f"]]
     whole.isel(time=slice(0, 3)).to_netcdf(path)  # of the times the first alone is asked for
     assert Generation.of(tiny, 2, options={"given": path})
+    whole.assign_coords(time=3600 * data.time).to_netcdf(path)  # the same times in seconds
+    with pytest.raises(SciflowError, match="coordinate time: got 0 to 3600, expected 0 to 1 "):
+        Generation.of(tiny, 2, options={"given": path})
     whole.assign_coords(time=data.time**2).to_netcdf(path)
     with pytest.raises(SciflowError, match="coordinate time: got the step.*interpolate"):
         Generation.of(tiny, 2, options={"given": path})

@@ -232,12 +232,12 @@ class Burgers(Equation):
 
     def _check(self, u: Tensor, time: float) -> None:
         """Refuse what the time step or the grid cannot carry."""
-        largest = float(u.detach().abs().max())
+        largest = float(u.detach().abs().max().nan_to_num(math.inf))
         dx = self.length / self.resolution
         euler = self.horizon / self.frames / self.steps / (_STAGES - 1)
         if not largest * euler <= dx:
             raise SciflowError(
-                f"burgers: got |u| = {largest:.3g} at time {time:.3g}, expected at most {dx / euler:.3g} for this "
+                f"burgers: got |u| = {largest:.3g} by time {time:.3g}, expected at most {dx / euler:.3g} for this "
                 f"time step (CFL); weaken the force or the start, or set a larger speed (now {self.speed:g})"
             )
         if largest * dx > _PECLET * self.viscosity:
