@@ -1,10 +1,10 @@
 r"""Occupation: which Wyckoff positions the sites of a cell take, and in which basis, drawn at random.
 
 Sites of one element fill whole orbits, a position without freedom one at most. Of the ways to do so by multiplicity and
-freedom an element takes one with a weight of exp(sum over its orbits of (freedom - .8)), and positions of the same kind
-are equally likely: elements of 400 training structures of MP-20 cost .82 nats each by these weights, 1.23 by equal ones.
-Ways whose generic crystals have more than the group are passed over where there are others. The basis is the Niggli-reduced one of a random
-lattice of the group: those are the cells that models know.
+freedom an element takes one with a weight of exp(sum over its orbits of (freedom - .8)), positions of the same kind are
+equally likely. (Elements of 400 training structures of MP-20 cost .82 nats each by these weights, 1.23 by equal ones.)
+Ways whose generic crystals have more than the group are passed over where there are others. The basis is the
+Niggli-reduced one of a random lattice of the group: those are the cells that models know.
 
 The sites of an orbit lie at x_k = W_k (p + F u) + w_k, so relative to the first site of the cell, the anchor,
 
