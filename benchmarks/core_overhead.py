@@ -223,7 +223,10 @@ def _components(say: Callable[[str], None]) -> list[dict[str, Any]]:
 
 
 def _noise(say: Callable[[str], None]) -> list[dict[str, Any]]:
-    """Time of stochastic solvers over that of the random numbers that they draw."""
+    """Time of stochastic solvers over that of the random numbers that they draw.
+
+    ``streams`` draws as often as a sampler does, which lets small draws be made ahead; ``one draw`` has no second.
+    """
     table = []
     for shape in SHAPES:
         x = torch.randn(*shape)
@@ -233,11 +236,19 @@ def _noise(say: Callable[[str], None]) -> list[dict[str, Any]]:
             for _ in range(n):
                 streams.normal(x.shape[1:])
 
+        def alone(x: Tensor, n: int) -> None:
+            for _ in range(n):
+                Streams.range(0, 0, len(x)).normal(x.shape[1:])
+
         def plain(x: Tensor, n: int) -> None:
             for _ in range(n):
                 torch.randn_like(x)
 
-        loops: dict[str, Loop] = {"streams": draw, "torch.randn": plain}
+        loops: dict[str, Loop] = {
+            "streams": draw,
+            "streams, one draw": alone,
+            "torch.randn": plain,
+        }
         loops |= {
             name: ours(name, options, path)
             for name, options, path in OURS

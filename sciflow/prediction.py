@@ -109,6 +109,11 @@ def inverse(kind: str, c: Coefficients) -> tuple[Scalar, Scalar, Scalar, Scalar]
     return q / determinant, -c.s / determinant, -p / determinant, c.a / determinant
 
 
+def data_of(ends: Ends) -> Ends:
+    """Return what a scheme has to remember of the ends that looks at the data alone."""
+    return ends if type(ends) is Unresolved else Ends(ends.x1)
+
+
 class Unresolved(Ends):
     """Ends on a Gaussian path that are formed when somebody looks at them.
 

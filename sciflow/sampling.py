@@ -34,6 +34,7 @@ def sample(
     record: Callable[[float, State], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
     dtype: torch.dtype = torch.float32,
+    waits: bool = True,
 ) -> State:
     """Generate one batch of samples.
 
@@ -50,6 +51,8 @@ def sample(
         record: Called with the time and the state at every knot.
         progress: Called with the number of steps done and of all steps.
         dtype: Floating-point type of continuous components.
+        waits: Whether the run may wait for the device, to copy the times there and to see whether the end is finite;
+            False where it is captured (see `capture`).
 
     Returns:
         The state at t = 1.
@@ -60,7 +63,6 @@ def sample(
     for hook in hooks:
         frame, start, streams = hook.open(frame, start, streams)
         solver = hook.solver(solver)
-    solver.check(system)
     plan = system.plan(solver, grid.knots(steps, system))
     if solver.own_times:
         _refuse_own_times(solver, hooks)
@@ -74,17 +76,17 @@ def sample(
         wrapped = network
         for wrap in wraps:
             wrapped = wrap(wrapped, t)  # type: ignore[arg-type]
+        if isinstance(t, float):
+            times, x = knots.get(t), state.first
+            if times is None or len(times) != len(x):
+                shown = below_one if below_one < t < 1 else t
+                times = torch.full((len(x),), shown, dtype=dtype, device=x.device)
+            return system.predict(wrapped, state, times, t)
         if isinstance(t, Moment):
             return system.predict(wrapped, state, t.t.expand(state.batch_size), t)
-        if isinstance(t, torch.Tensor):  # one time per sample
-            times = t.to(state.first.device).clamp(max=below_one).to(dtype)
-            return system.predict(wrapped, state, times)
-        x = state.first
-        times = knots.get(t)
-        if times is None or times.shape[0] != x.shape[0]:
-            shown = below_one if below_one < t < 1 else t
-            times = torch.full((x.shape[0],), shown, dtype=dtype, device=x.device)
-        return system.predict(wrapped, state, times, t)
+        # One time per sample.
+        times = t.to(state.first.device).clamp(max=below_one).to(dtype)
+        return system.predict(wrapped, state, times)
 
     predict: Predict = believe
     for hook in hooks:
@@ -96,12 +98,12 @@ def sample(
         if state is None:
             condition = frame.drawn(streams)
             state = system.prior(frame.shapes, streams, frame.masks, condition, dtype)
-        # The times of all steps at once, so that no step has to make its own on the device.
-        at = [step.t for step in plan]
-        shown = torch.tensor(at, dtype=torch.float64).clamp_(max=below_one).to(state.device, dtype)
-        knots.update(
-            zip(at, shown.unsqueeze(1).expand(-1, state.batch_size).unbind(), strict=True)
-        )
+        if waits:
+            # The times of all steps at once, so that no step has to make its own on the device.
+            at = [step.t for step in plan]
+            shown = torch.tensor(at, dtype=torch.float64).clamp_(max=below_one)
+            rows = shown.to(state.device, dtype).unsqueeze(1).expand(-1, state.batch_size)
+            knots.update(zip(at, rows.unbind(), strict=True))
         carry = solver.start()
         changing = [hook for hook in hooks if type(hook).state is not Hook.state]
         for number in range(len(plan) + 1):
@@ -112,7 +114,7 @@ def sample(
                 record(t, state)
             if progress is not None and number:
                 progress(number, len(plan))
-            if number % _LOOK == 0 or number == len(plan):
+            if waits and (number % _LOOK == 0 or number == len(plan)):
                 _look(system, solver, state, t, number == len(plan))
             if number < len(plan):
                 state, carry = solver.step(system, predict, state, plan[number], carry, streams)

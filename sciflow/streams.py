@@ -6,7 +6,8 @@ real elements as they are, since position j of a draw does not know how long the
 
 The function is Philox4x32-10 (Salmon, Moraes, Dror, Shaw: Parallel random numbers, as easy as 1, 2, 3; SC 2011), in
 integer arithmetic, so it gives the same bits on every device: of torch where a graph is compiled or a device computes,
-of numpy in place, piece by piece within the cache, on the processor, which is two to three times as fast.
+of numpy in place, piece by piece within the cache, on the processor, which is two to three times as fast. Small draws
+are made ahead, many at once.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +26,11 @@ _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
 _ROUNDS = 10
 _PIECE = 1 << 14  # counters that fit into the cache together with what is made of them
+_AHEAD = 1 << 10  # counters that cost hardly more than one
+_MOST = 64  # draws that are made at once
+
+_Finish = Callable[[Tensor, bool], Tensor]
+"""Numbers ``[n, ...]`` from words ``[4, ...]``, for float64 if it is told so."""
 
 
 def philox(counter: Sequence[Tensor], key: tuple[int, int]) -> list[Tensor]:
@@ -81,6 +88,7 @@ class Streams:
         self.index = index
         self.purpose = purpose
         self.draws = 0
+        self._made: dict[Any, tuple[int, dict[int, Tensor]]] = {}
         self._key = (
             (seed ^ zlib.crc32(purpose.encode())) & _LOW,
             ((seed >> 32) + (zlib.crc32(purpose.encode()[::-1]) if purpose else 0)) & _LOW,
@@ -107,59 +115,88 @@ class Streams:
         part.draws = self.draws
         return part
 
-    def words(self, index: Tensor, blocks: int, draw: int) -> Tensor:
-        """Return four words of 32 random bits for each block of some streams, int64 ``[4, len(index), blocks]``."""
+    def words(self, index: Tensor, blocks: int, draws: Sequence[int]) -> Tensor:
+        """Return four words of 32 random bits for each block of some draws of some streams.
+
+        Returns:
+            int64 ``[4, len(draws), len(index), blocks]``.
+        """
         if self._on_host:
-            low = index.numpy()[:, None]
-            words = np.empty((4, len(index), blocks), np.uint64)
-            words[0], words[1], words[2], words[3] = (
-                np.arange(blocks),
-                draw,
-                low & _LOW,
-                (low >> 32) & _LOW,
-            )
+            words = np.empty((4, len(draws), len(index), blocks), np.uint64)
+            sample = index.numpy()[:, None]
+            words[0] = np.arange(blocks)
+            words[1] = np.array(draws, np.uint64)[:, None, None]
+            words[2], words[3] = sample & _LOW, (sample >> 32) & _LOW
             _philox_in_place(words.reshape(4, -1), self._key)
             return torch.from_numpy(words.view(np.int64))
         index = index.unsqueeze(1)
-        block = torch.arange(blocks, device=index.device).unsqueeze(0)
-        counter = [block, torch.full_like(block[:, :1], draw), index & _LOW, (index >> 32) & _LOW]
-        return torch.stack(philox(counter, self._key))
+        block = torch.arange(blocks, device=index.device)
+        # Filled there: a copy from the host would wait for the device.
+        draw = torch.cat([torch.full_like(block[:1, None, None], d) for d in draws])
+        return torch.stack(philox([block, draw, index & _LOW, (index >> 32) & _LOW], self._key))
 
     def bits(self, count: int) -> Tensor:
         """Return the next `count` words of 32 random bits of each stream, int64 ``[B, count]``."""
-        return self._drawn(count, 4, lambda words: words)
+        return self._drawn(_bits, (count,), torch.int64)
 
     def uniform(self, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
         """Return uniform numbers in the open interval (0, 1), shape ``[B, *shape]``."""
-        wide = dtype == torch.float64
-        value = self._drawn(
-            math.prod(shape), 2 if wide else 4, lambda words: _uniform(words, wide)
-        )
-        return value.to(dtype).reshape(len(self), *shape)
+        return self._drawn(_uniform, shape, dtype)
 
     def normal(self, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
         """Return standard normal numbers, shape ``[B, *shape]`` (Box-Muller, in pairs of positions)."""
-        wide = dtype == torch.float64
-        value = self._drawn(math.prod(shape), 2 if wide else 4, lambda words: _normal(words, wide))
-        return value.to(dtype).reshape(len(self), *shape)
+        return self._drawn(_normal, shape, dtype)
 
     @property
     def _on_host(self) -> bool:
         return self.index.device.type == "cpu" and not torch.compiler.is_compiling()
 
-    def _drawn(self, count: int, per_block: int, finish: Callable[[Tensor], Tensor]) -> Tensor:
-        """The next `count` numbers of each stream ``[B, count]``: `finish` makes `per_block` of a block's words."""
-        blocks = -(-count // per_block)
+    def _drawn(self, finish: _Finish, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+        """The next numbers of each stream, ``[B, *shape]``."""
         draw = self.draws
         self.draws += 1
+        counters = len(self) * _blocks(shape, dtype)
+        if not self._on_host:
+            return self._numbers(self.index, finish, shape, dtype, (draw,))[0]
+        if 0 < counters <= _AHEAD // 2:
+            return self._looked_ahead(finish, shape, dtype, draw, _AHEAD // counters)
         parts = (self.index,)
-        if self._on_host and len(self) * blocks > _PIECE:
-            parts = self.index.split(max(1, _PIECE // blocks))
-        rows = [
-            finish(self.words(part, blocks, draw)).permute(1, 2, 0).flatten(1)[:, :count]
-            for part in parts
-        ]
+        if counters > _PIECE:
+            parts = self.index.split(max(1, len(self) * _PIECE // counters))
+        rows = [self._numbers(part, finish, shape, dtype, (draw,))[0] for part in parts]
         return rows[0] if len(rows) == 1 else torch.cat(rows)
+
+    def _looked_ahead(
+        self, finish: _Finish, shape: Sequence[int], dtype: torch.dtype, draw: int, many: int
+    ) -> Tensor:
+        """As `_drawn`; the second draw of a kind makes many at once, as far apart as these two: so samplers draw."""
+        kind = (finish, tuple(shape), dtype)
+        last, made = self._made.get(kind, (draw, {}))
+        if draw not in made:
+            draws = range(draw, draw + 1)
+            if draw > last:
+                draws = range(draw, draw + (draw - last) * min(many, _MOST), draw - last)
+            rows = self._numbers(self.index, finish, shape, dtype, draws).unbind()
+            made = dict(zip(draws, rows, strict=True))
+        self._made[kind] = (draw, made)
+        # A copy owes nothing to its neighbours, to which autograd would tie it.
+        return made.pop(draw).clone()
+
+    def _numbers(
+        self,
+        index: Tensor,
+        finish: _Finish,
+        shape: Sequence[int],
+        dtype: torch.dtype,
+        draws: Sequence[int],
+    ) -> Tensor:
+        """The numbers of some draws of some streams, ``[len(draws), len(index), *shape]``."""
+        count, wide = math.prod(shape), dtype == torch.float64
+        words = self.words(index, _blocks(shape, dtype), draws)
+        if count <= 2 and not wide:
+            words = words[:2]
+        rows = finish(words, wide).permute(1, 2, 3, 0).flatten(2)[..., :count]
+        return rows.to(dtype).reshape(len(draws), len(index), *shape)
 
     def categorical(self, probabilities: Tensor) -> Tensor:
         """Draw one class for each row of probabilities, by the inverse of the cumulative sum.
@@ -174,6 +211,16 @@ class Streams:
         level = self.uniform(probabilities.shape[1:-1], probabilities.dtype).unsqueeze(-1)
         passed = cumulative[..., :-1] <= level * cumulative[..., -1:]
         return passed.sum(-1)
+
+
+def _blocks(shape: Sequence[int], dtype: torch.dtype) -> int:
+    """Counters that a draw takes: each gives four numbers, or two of float64."""
+    return -(-math.prod(shape) // (2 if dtype == torch.float64 else 4))
+
+
+def _bits(words: Tensor, wide: bool) -> Tensor:
+    """The words as they are."""
+    return words
 
 
 def _uniform(words: Tensor, wide: bool) -> Tensor:

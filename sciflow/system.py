@@ -217,13 +217,19 @@ class System(Mapping[str, Component]):
         return self._weights[t]
 
     def plan(self, planner: Any, knots: Sequence[float]) -> list[Any]:
-        """Return ``planner.plan(system, knots)``, computed once for each planner (a solver) and sequence of knots."""
+        """Check a planner (a solver) and return ``planner.plan(system, knots)``; once for each of them and the knots.
+
+        Raises:
+            SciflowError: The planner cannot treat the system.
+        """
         key = (planner, tuple(knots))
         try:
             if key in self._plans:
                 return self._plans[key]
         except TypeError:  # a planner without a hash is not remembered
+            planner.check(self)
             return planner.plan(self, knots)
+        planner.check(self)
         if len(self._plans) >= _PLANS:
             self._plans.clear()
         return self._plans.setdefault(key, planner.plan(self, knots))
@@ -248,14 +254,13 @@ class System(Mapping[str, Component]):
             weights = self._weights.get(at) or self.weights(at)
         ends: dict[str, Ends] = {}
         for name, c in self._components.items():
-            own = weights.get(name)
+            own, x, p = weights.get(name), state[name], output[name]
             if own is None or not c.plain:
-                ends[name] = c.ends(output[name], state[name], t, self.centre(name, state))
+                ends[name] = c.ends(p, x, t, self.centre(name, state))
             elif isinstance(at, Moment):
-                x, p = state[name], output[name]
                 ends[name] = Ends(x * own[0] + p * own[1], x * own[2] + p * own[3])
             else:
-                ends[name] = Unresolved(state[name], output[name], own)
+                ends[name] = Unresolved(x, p, own)
         return ends
 
     def loss(

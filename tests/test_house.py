@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # The reading order: a room (a module or a package of sciflow/) imports only from rooms above it.
 ROOMS = """
 errors shapes streams state spaces paths prediction component system preconditioning coupling grids suggest
-solvers hooks sampling integrate flow likelihood gradients diagnostics
+solvers hooks sampling capture integrate flow likelihood gradients diagnostics
 checkpoint learning conditions adapter registry model runtime domains cli __main__
 """.split()
 

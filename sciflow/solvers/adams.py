@@ -27,7 +27,6 @@ from itertools import zip_longest
 from typing import Any, ClassVar
 
 from ..errors import expected
-from ..paths.base import Ends
 from ..paths.gaussian import Coefficients
 from ..state import State
 from ..streams import Streams
@@ -130,9 +129,7 @@ class Adams(Solver):
         """Correct and move at once; the carry is the believed ends of the last knots, newest first."""
         believed = predict(state, step.t)
         moved = blend(system, state, (believed, *carry), step.extra, streams)
-        # Formed, since what is remembered must not differ between steps that are compiled and that are not.
-        kept = {name: Ends(end.x1, end.x0, end.z) for name, end in believed.items()}
-        return moved, (kept, *carry)[: self.points]
+        return moved, (believed, *carry)[: self.points]
 
 
 def _sum(one: Sequence[float], other: Sequence[float]) -> list[float]:

@@ -136,36 +136,44 @@ def blend(
         streams: Random streams of the batch.
     """
     fields = {}
+    alone = beliefs[0] if len(beliefs) == 1 else None
     for name, component in system.items():
         x, w, mask = state[name], weights[name], state.masks.get(name)
-        ends = [belief[name] for belief in beliefs]
-        if component.plain and len(ends) == 1 and type(ends[0]) is Unresolved and not w.noise:
-            fields[name] = _fused(component.space, x, ends[0], w, mask)
+        if alone is not None and component.plain and type(end := alone[name]) is Unresolved:
+            fields[name] = _fused(component.space, x, end, w, streams, mask)
             continue
+        ends = [belief[name] for belief in beliefs]
         centre = system.centre(name, state)
         fields[name] = _apply(component, x, ends, w, streams, mask, centre)
     return state.replace(**fields)
 
 
 def _fused(
-    space: Space, x: Tensor, end: Unresolved, w: Affine | Blend, mask: Tensor | None
+    space: Space,
+    x: Tensor,
+    end: Unresolved,
+    w: Affine | Blend,
+    streams: Streams,
+    mask: Tensor | None,
 ) -> Tensor:
-    """What `_apply` does for one belief that nobody has looked at, without noise or centre: most steps of all."""
+    """What `_apply` does for one belief that nobody has looked at, without a centre: most steps of all."""
     share = w.ends[0]
     of_state, of_prediction = end.fold(share[0], share[1])
-    own = w.x
+    own, noise = w.x, w.noise
     if end.x_t is x:
         own += of_state
     if own == 1.0:
         y = x.add(end.prediction, alpha=of_prediction)
     elif own == 0.0:
         y = end.prediction * of_prediction
-    elif abs(own + of_prediction - 1.0) < 1e-15:
+    elif not noise and abs(own + of_prediction - 1.0) < 1e-15:
         y = torch.lerp(end.prediction, x, own)  # one pass over memory instead of two
     else:
         y = (x * own).add_(end.prediction, alpha=of_prediction)
     if end.x_t is not x and of_state:
         y.add_(end.x_t, alpha=of_state)
+    if noise:
+        y.add_(space.noise(x.shape[1:], streams, mask, x.dtype), alpha=noise)
     return space.project(y, mask)
 
 
@@ -215,17 +223,18 @@ def total(x: Tensor, own: Scalar, terms: Sequence[tuple[Scalar, Tensor | None]])
         own: Its weight: a number, or a tensor without dimensions where a step is compiled.
         terms: Further weights and tensors.
     """
-    counting = [(w, v) for w, v in terms if isinstance(w, Tensor) or (w and v is not None)]
     if torch.compiler.is_compiling():
         y = x * own  # one loop is made of all of it
-        for w, v in counting:
-            assert v is not None
-            y = y + v * w
+        for w, v in terms:
+            if v is not None and (isinstance(w, Tensor) or w):
+                y = y + v * w
         return y
     y: Tensor | None = x if own == 1.0 else None if own == 0.0 else x * own
     fresh = y is not None and y is not x
-    for w, v in counting:
-        assert v is not None and not isinstance(w, Tensor)
+    for w, v in terms:
+        if v is None or not w:
+            continue
+        assert not isinstance(w, Tensor)
         # The first operation makes a new tensor, the others may then write into it.
         if fresh and y is not None:
             y.add_(v, alpha=w)

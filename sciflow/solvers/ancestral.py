@@ -19,7 +19,7 @@ from ..paths.gaussian import Coefficients, GaussianPath
 from ..state import State
 from ..streams import Streams
 from ..system import System
-from .affine import Affine, apply
+from .affine import Affine, apply, move
 from .base import Predict, Solver, Step
 
 
@@ -64,6 +64,8 @@ class Ancestral(Solver):
     ) -> tuple[State, Any]:
         """Move every component by its posterior; the last step returns the believed data."""
         ends = predict(state, step.t)
+        if not step.last and len(step.extra) == len(system):
+            return move(system, state, ends, step.extra, streams), carry
         fields = {}
         for name, component in system.items():
             mask = state.mask(name)

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..paths.base import Ends
 from ..state import State
 from ..streams import _LOW, Streams, philox
 from ..system import Component, Moment, System
@@ -73,10 +74,10 @@ class _Traced(Streams):
     def __init__(self, index: Tensor, key: tuple[Tensor, Tensor], place: Tensor) -> None:
         self.index, self.place, self.key, self.draws = index, place, key, 0
 
-    def words(self, index: Tensor, blocks: int, draw: int) -> Tensor:
+    def words(self, index: Tensor, blocks: int, draws: Sequence[int]) -> Tensor:
         index = index.unsqueeze(1)
-        block = torch.arange(blocks, device=index.device).unsqueeze(0)
-        place = torch.zeros_like(block[:, :1]) + (self.place + draw)
+        block = torch.arange(blocks, device=index.device)
+        place = torch.stack([self.place + draw for draw in draws])[:, None, None]
         counter = [block, place, index & _LOW, (index >> 32) & _LOW]
         return torch.stack(philox(counter, self.key))  # type: ignore[arg-type]
 
@@ -176,7 +177,15 @@ class Compiled(Solver):
         alike: _Alike = step.extra
         like = next((x for x in state.values() if x.is_floating_point()), None)
         if not alike.shared or like is None:
-            return self.inner.step(system, predict, state, alike.plain, carry, streams)
+            # Formed, as in the graph, which is made for one structure of what is remembered.
+            return self.inner.step(
+                system,
+                lambda *where: {k: Ends(v.x1, v.x0, v.z) for k, v in predict(*where).items()},
+                state,
+                alike.plain,
+                carry,
+                streams,
+            )
         parts = (dict(state), state.masks, state.condition)
         key = tuple(torch.tensor(k) for k in streams._key)
         moved, carry, drawn = self._graphs(

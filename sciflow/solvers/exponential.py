@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from ..errors import expected
-from ..paths.base import Ends
 from ..paths.gaussian import Coefficients
+from ..prediction import data_of
 from ..state import State
 from ..streams import Streams
 from ..system import Component, System
@@ -139,7 +139,7 @@ class Multistep(Solver):
         streams: Streams,
     ) -> tuple[State, Any]:
         """Move with the extrapolated data; the carry is the believed data of the last knots, newest first."""
-        believed = {name: Ends(end.x1) for name, end in predict(state, step.t).items()}
+        believed = {name: data_of(end) for name, end in predict(state, step.t).items()}
         beliefs = (believed, *carry)
         moved = blend(system, state, beliefs, step.extra, streams)
         return moved, beliefs[: int(self.order) - 1]

@@ -24,6 +24,7 @@ from typing import Any, ClassVar
 
 from ..errors import expected, unknown
 from ..paths.base import Ends
+from ..prediction import data_of
 from ..state import State
 from ..streams import Streams
 from ..system import System
@@ -155,6 +156,6 @@ class UniPC(Solver):
         streams: Streams,
     ) -> tuple[State, Any]:
         """Correct and move at once; the carry is the believed data of the last knots, newest first."""
-        believed = {name: Ends(end.x1) for name, end in predict(state, step.t).items()}
+        believed = {name: data_of(end) for name, end in predict(state, step.t).items()}
         beliefs: tuple[Mapping[str, Ends], ...] = (believed, *carry)
         return blend(system, state, beliefs, step.extra, streams), beliefs[: self.order]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +13,8 @@ from torch import Tensor
 from sciflow.streams import Streams, philox
 
 ALL = 0xFFFFFFFF
+RELEASED = "caf5b921 250765ac 1fbe7a2d 5fd1b2e2 2dbc045b e57beb2e"
+NORMAL = [0.9911377, -0.9246624, -0.617609, -0.4820684]
 
 
 @pytest.mark.parametrize(
@@ -95,13 +99,69 @@ def test_selected_streams_go_on_where_the_whole_stands() -> None:
     assert torch.equal(part.normal((3,)), whole.normal((3,))[[4, 1]])
 
 
+def script(streams: Streams, dtype: torch.dtype) -> Iterator[Tensor]:
+    """Draws as samplers make them: alike at every step, of two components in turn, then something else, then again."""
+    for _ in range(70):
+        yield streams.normal((2,), dtype)
+    for _ in range(9):
+        yield streams.normal((3, 3), dtype)
+        yield streams.uniform((2,), dtype)
+        yield streams.normal((2,), dtype)
+    yield streams.bits(5)
+    streams.draws -= 20  # as gradients do, which compute a part of a run again
+    for _ in range(30):
+        yield streams.normal((2,), dtype)
+
+
+class Alone(Streams):
+    """Streams that forget what they have made ahead."""
+
+    def _looked_ahead(self, *args: Any) -> Tensor:
+        self._made.clear()
+        return super()._looked_ahead(*args)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("size", [1, 60, 1200])
+def test_numbers_made_ahead_are_those_drawn_one_by_one(size: int, dtype: torch.dtype) -> None:
+    """Bit for bit, and for a sample by itself too; changing one leaves the others as they are."""
+    ahead = script(Streams.range(1, 5, size), dtype)
+    alone = script(Alone.range(1, 5, size), dtype)
+    single = script(Streams.range(1, 5 + size - 1, 1), dtype)
+    for many, one, last in zip(ahead, alone, single, strict=True):
+        assert torch.equal(many, one)
+        assert torch.equal(many[-1:], last)
+        many.zero_()
+
+
+def test_the_numbers_are_those_of_every_release() -> None:
+    """A sample that somebody keeps must come again from its seed."""
+    streams = Streams.range(2**33 + 7, 2**32 - 1, 2, "sampling")
+    words = torch.cat([streams.bits(3) for _ in range(4)], 1)
+    assert " ".join(f"{w:08x}" for w in words[:, -3:].flatten().tolist()) == RELEASED
+    normal = Streams.range(0, 0, 1).normal((4,))
+    assert torch.allclose(normal, torch.tensor([NORMAL]), rtol=1e-6)
+
+
+def test_numbers_made_in_inference_serve_training() -> None:
+    streams = Streams.range(0, 0, 3)
+    with torch.inference_mode():
+        streams.normal((2,)), streams.normal((2,))
+    weight = torch.ones(2, requires_grad=True)
+    noise = [streams.normal((2,)) for _ in range(2)]
+    loss = (weight * noise[0]).sum()
+    noise[1].mul_(2.0)  # a neighbour of what is kept for the way back
+    loss.backward()
+    assert weight.grad is not None and torch.equal(weight.grad, noise[0].sum(0))
+
+
 class Extreme(Streams):
     """Streams whose bits are all 0 or all 1."""
 
     word = 0
 
-    def words(self, index: Tensor, blocks: int, draw: int) -> Tensor:
-        return torch.full((4, len(index), blocks), self.word, dtype=torch.int64)
+    def words(self, index: Tensor, blocks: int, draws: Sequence[int]) -> Tensor:
+        return torch.full((4, len(draws), len(index), blocks), self.word, dtype=torch.int64)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
