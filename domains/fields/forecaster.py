@@ -31,11 +31,11 @@ from .coding import Coding
 from .dataset import Record
 from .forecast import OPTIONS, ForecastCoding
 from .process import DEFAULT, SOURCE
+from .verification import LEAD
 
 if TYPE_CHECKING:
     from .networks.gaussian import Gaussian
 
-LEAD = "prediction_timedelta"
 VALID = "valid_time"
 _DATA = ("train", "variables", "codec", *OPTIONS)
 _NAMES = ("latitude", "longitude")
@@ -367,9 +367,4 @@ def linear_gaussian(source: Any, card: Mapping[str, Any] | None = None, **data: 
     return Model(adapter, network, Sampling("dpm++2m", "log-snr", 12), {**facts, **(card or {})})
 
 
-def is_forecast(one: Any) -> bool:
-    """True for a dataset that is a forecast: it has leads."""
-    return LEAD in getattr(one, "dims", ())
-
-
-__all__ = ["LEAD", "VALID", "Forecaster", "is_forecast", "linear_gaussian", "recorded"]
+__all__ = ["LEAD", "VALID", "Forecaster", "linear_gaussian", "recorded"]

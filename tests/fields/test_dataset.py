@@ -73,6 +73,9 @@ def test_broken_files_and_coordinates_are_named_with_a_remedy(tmp_path: Path) ->
         SciflowError, match="coordinate time: got the step 48 h between positions 2 and 3"
     ):
         dataset.read(saved(gap, tmp_path, "gap.nc"))
+    short = weather().isel(time=[0, 1, 3])
+    with pytest.raises(SciflowError, match="step 48 h between positions 1 and 2, expected 24 h"):
+        dataset.read(saved(short, tmp_path, "short.nc"))
     lost = weather(lat=[50, np.nan, 48, 47])
     with pytest.raises(
         SciflowError, match="coordinate latitude: got 1 missing values, the first at position 1"
