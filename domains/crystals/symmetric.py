@@ -5,7 +5,7 @@ believed angles m with weights r, theta maximises the likelihood of von Mises be
 
     sum_i r_i cos 2 pi (m - A theta - c)_i;
 
-each step solves a least-squares problem that lies below it, theta + A^+ (r / max r) sin(2 pi residual) / 2 pi, from
+each step solves a least-squares problem that lies below it, theta + (A^T r A)^-1 A^T r sin(2 pi residual) / 2 pi, from
 several starts. The answer has these angles, known where theta has no say, and as sure as the beliefs of its orbit
 agree. The lattice takes the mean of the metric over the point group, G <- mean of W^T G W, at the same volume.
 Of a component of species, all sites of an orbit take one label.
@@ -41,7 +41,7 @@ from .lattice import Standardised
 from .occupation import occupy
 from .process import Process
 
-_ITERATIONS = 10
+_ITERATIONS = 15
 _GRAIN = 1000  # as `arrangement` orders sites
 
 
@@ -53,7 +53,6 @@ class Symmetric(Hook):
         process: The process of the model.
         standard: How its lattices are written.
         matrix: A, ``[B, 3 N, P]``.
-        inverse: Its pseudoinverse ``[B, P, 3 N]``.
         offset: c, ``[B, 3 N]``.
         guess: Starts of theta ``[B, S, P, 3 N]``.
         shift: What is added to them ``[B, S, P]``.
@@ -65,7 +64,6 @@ class Symmetric(Hook):
     process: Process
     standard: Standardised
     matrix: Tensor
-    inverse: Tensor
     offset: Tensor
     guess: Tensor
     shift: Tensor
@@ -114,7 +112,7 @@ class Symmetric(Hook):
             turned = [np.kron(w.T, w.T) for w in cell.rotations]
             metric[row] = np.mean(turned, 0)
         a = a.reshape(batch, 3 * sites, free)
-        numbers = (a, np.linalg.pinv(a), c.reshape(batch, -1), guess.reshape(*guess.shape[:3], -1))
+        numbers = (a, c.reshape(batch, -1), guess.reshape(*guess.shape[:3], -1))
         tensors = [torch.from_numpy(x).float() for x in (*numbers, shift, orbits)]
         own = torch.from_numpy(blocks), torch.from_numpy(metric)
         return cls(process, standard, *tensors, *own)
@@ -180,26 +178,26 @@ class Symmetric(Hook):
         """Return symmetric coordinates near to believed ones ``[B, N, 3]``, and how sure they are ``[B, N, 3]``."""
         shape = turns.shape
         m, r = turns.flatten(1), weights.flatten(1)
-        a, inverse, c = (
-            self._like(x, m, "orbits") for x in (self.matrix, self.inverse, self.offset)
-        )
+        a, c = (self._like(x, m, "orbits") for x in (self.matrix, self.offset))
         guess, shift = (self._like(x, m, "orbits") for x in (self.guess, self.shift))
         theta = torch.einsum("bspn,bn->bsp", guess, m) + shift
         moves = a.abs().amax(-1) > 0
-        scale = r / (r * moves).amax(1, keepdim=True).clamp_min(1e-6)
+        scale = r * moves
+        scale = scale / scale.amax(1, keepdim=True).clamp_min(1e-6) + 1e-3 * moves
+        normal = a.mT @ (scale.unsqueeze(-1) * a)
+        ridge = 1e-5 * torch.eye(a.shape[-1], dtype=m.dtype, device=m.device)
+        step = torch.linalg.solve(normal + ridge, a.mT * scale.unsqueeze(1) / (2 * math.pi))
 
         def residual(theta: Tensor) -> Tensor:
             return (m - c).unsqueeze(1) - theta @ a.mT
 
         for _ in range(_ITERATIONS):
-            slope = (
-                (scale * moves).unsqueeze(1)
-                * (2 * math.pi * residual(theta)).sin()
-                / (2 * math.pi)
-            )
-            theta = theta + slope @ inverse.mT
+            theta = theta + (2 * math.pi * residual(theta)).sin() @ step.mT
         agree = r.unsqueeze(1) * (2 * math.pi * residual(theta)).cos()
-        best = agree.sum(-1).argmax(1)
+        score = agree.sum(-1)
+        # The first of the best: rounding must not choose between starts that have come to one place.
+        near = score.amax(1, keepdim=True) - 1e-3 * r.sum(1, keepdim=True)
+        best = (score >= near).int().argmax(1)
         rows = torch.arange(len(m), device=m.device)
         places = (torch.einsum("bnp,bp->bn", a, theta[rows, best]) + c) % 1
         # One number for all coordinates of an orbit that theta moves; the others are known.

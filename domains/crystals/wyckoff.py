@@ -17,6 +17,7 @@ all 230 groups have: 1731 positions).
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -135,8 +136,10 @@ def group(number: int) -> Group:
 def _database(number: int) -> tuple[np.ndarray, list[list[Fraction]]]:
     """Rotations and translations of all operations in the conventional cell."""
     spglib = need("spglib", "crystals")
-    hall = next(k for k in range(1, 531) if spglib.get_spacegroup_type(k).number == number)
-    found = spglib.get_symmetry_from_database(hall)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        hall = next(k for k in range(1, 531) if spglib.get_spacegroup_type(k).number == number)
+        found = spglib.get_symmetry_from_database(hall)
     exact = [
         [Fraction(round(float(x) * _GRAIN), _GRAIN) for x in v] for v in found["translations"]
     ]
