@@ -18,7 +18,9 @@ from sciflow.domains.fields.physics import Advection, Burgers, Incompressible
 from sciflow.domains.fields.trajectories import to_xarray
 from sciflow.errors import SciflowError
 from sciflow.model import Model, Sampling
+from sciflow.runtime.evaluate import evaluate, show
 from sciflow.runtime.generate import Generation, generate
+from sciflow.runtime.output import Output
 from sciflow.sampling import sample
 from sciflow.streams import Streams
 
@@ -223,6 +225,17 @@ def test_written_trajectories_read_back_and_are_judged(data: xr.Dataset, tmp_pat
     assert len(Fields.describe(read)) == COUNT
     with pytest.raises(SciflowError, match="another initial state"):
         Fields.metrics(read[::-1], read)
+
+
+def test_a_store_that_is_a_folder_is_a_file_of_samples(data: xr.Dataset, tmp_path: Path) -> None:
+    pytest.importorskip("zarr")
+    path = tmp_path / "ensemble.zarr"
+    for count in (3, 2):  # the second replaces the first, inside of which it does not go
+        with Output(path, Fields) as out:
+            out.append(ones(data[["u", "f"]])[:count])
+            assert not out.folder and out.samples == path
+        assert len(evaluate(Fields, path).read.objects) == count
+    assert show(path, tmp_path / "page.html").is_file()
 
 
 def test_pictures_of_one_ensemble_and_of_planes(data: xr.Dataset, tmp_path: Path) -> None:
