@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -42,16 +43,16 @@ FIXED: tuple[dict[str, Any], ...] = tuple(
 class Aside(TorchDispatchMode):
     """Refuses what makes the host wait for the device: reading what a tensor holds, copying from one to the other."""
 
-    READS = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero")
+    READS = ("item", "_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero")
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__
         before = {a.device.type for a in args if isinstance(a, Tensor)}
-        out = func(*args, **(kwargs or {}))
-        after = before | ({out.device.type} if isinstance(out, Tensor) else set())
         if name in self.READS and "meta" in before:
             raise AssertionError(f"{func} waits for the device")
-        if name in ("_to_copy", "copy_") and len(after) > 1:
+        out = func(*args, **(kwargs or {}))
+        elsewhere = before and isinstance(out, Tensor) and out.device.type not in before
+        if elsewhere or (name == "copy_" and len(before) > 1):
             raise AssertionError(f"{func} waits for the device")
         return out
 
@@ -91,15 +92,20 @@ def test_a_run_never_waits_for_the_device(options: dict[str, Any]) -> None:
     assert made["x"].shape == (3, 4, 2) and made["e"].device.type == "meta"
 
 
-def test_waiting_is_noticed() -> None:
-    with Aside():
-        for wait in (
-            lambda: torch.ones(2, device="meta").sum().item(),
-            lambda: torch.tensor([0.5, 1.0]).to("meta"),
-            lambda: torch.ones(2, device="meta").nonzero(),
-        ):
-            with pytest.raises((AssertionError, RuntimeError)):
-                wait()
+@pytest.mark.parametrize("inference", [True, False])  # which operations a mode sees depends on it
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda: torch.ones(2, device="meta").sum().item(),
+        lambda: bool(torch.ones(1, device="meta")),
+        lambda: torch.tensor([0.5, 1.0]).to("meta"),
+        lambda: torch.ones(2, device="meta").copy_(torch.ones(2)),
+        lambda: torch.ones(2, device="meta").nonzero(),
+    ],
+)
+def test_waiting_is_noticed(wait: Callable[[], Any], inference: bool) -> None:
+    with torch.inference_mode(inference), Aside(), pytest.raises(AssertionError, match="waits"):
+        wait()
 
 
 def test_what_never_waits_gives_the_same_samples() -> None:
