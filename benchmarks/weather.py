@@ -1,7 +1,8 @@
-"""Forecasts of the reanalyses by a model, against persistence, climatology and linear-Gaussian forecasts.
+r"""Forecasts of the reanalyses by a model, against persistence, climatology and linear-Gaussian forecasts.
 
     SCIFLOW_DATA=... python benchmarks/weather.py eraint --model erainterim
-    SCIFLOW_DATA=... python benchmarks/weather.py era5_t2m --model runs/t2m
+    SCIFLOW_DATA=... python benchmarks/weather.py era5_t2m --fit runs/t2m --set history=2 window=0 \
+        components=10 kept=10 leads=[1,2,3,4,5,6,7,8,9,10,11,12]
     SCIFLOW_DATA=... python benchmarks/weather.py eraint --fit runs/erainterim-linear
 
 writes ``results/weather-<data>.json``: every start of the test part, 16 members of each, areas as weights; fair CRPS,
