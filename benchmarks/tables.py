@@ -182,7 +182,8 @@ def burgers() -> str:
     """Burgers: the shipped model by steps of sampling, beside persistence and linear regression."""
     rows = []
     found = dict(read("fields_burgers")["results"])
-    found["linear regression"] = read("fields_burgers_linear")["results"]["linear"]
+    linear = read("fields_burgers_linear")["results"]
+    found |= {"linear regression": linear["linear"], "dynamic modes": linear["dynamic modes"]}
     found["persistence"] = found.pop("persistence")
     for name, row in found.items():
         if not isinstance(row, dict) or "nrmse" not in row:
