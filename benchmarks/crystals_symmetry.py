@@ -97,19 +97,21 @@ def _operations(number: int) -> int:
     return len(group(number).operations)
 
 
-def chosen(limit: int, choice: int) -> tuple[list[Crystal], list[int], int]:
-    """A random choice of test structures, and their space groups."""
+def chosen(model: Model, limit: int, choice: int) -> tuple[list[Crystal], list[int], int]:
+    """A random choice of test structures of the model's elements, their space groups, and how many there are."""
     table = datasets.table("mp20:test")
     stated = table.properties["spacegroup.number"]
-    order = np.sort(np.random.default_rng(choice).permutation(len(table.crystals))[:limit])
-    return [table.crystals[k] for k in order], [int(stated[k]) for k in order], len(table.crystals)
+    numbers = set(model.adapter.numbers)  # pyright: ignore[reportAttributeAccessIssue]
+    known = [k for k, crystal in enumerate(table.crystals) if set(crystal.composition) <= numbers]
+    order = np.sort(np.random.default_rng(choice).permutation(known)[:limit])
+    return [table.crystals[k] for k in order], [int(stated[k]) for k in order], len(known)
 
 
 def prediction(args: argparse.Namespace, results: dict[str, Any]) -> dict[str, Any]:
     """Match rates with and without the space group."""
     model = load(args.model or "mp20")
     steps = args.steps or model.sampling.steps
-    targets, groups, whole = chosen(args.limit, args.choice)
+    targets, groups, whole = chosen(model, args.limit, args.choice)
     fits = [
         possible(number, sorted(target.composition.values()))
         for number, target in zip(groups, targets, strict=True)
@@ -154,7 +156,7 @@ def generation(args: argparse.Namespace, results: dict[str, Any]) -> dict[str, A
     """Space groups, validity and numbers of elements from nothing."""
     model = load(args.model or "mp20-ab-initio")
     steps = args.steps or model.sampling.steps
-    targets, groups, whole = chosen(args.limit, args.choice)
+    targets, groups, whole = chosen(model, args.limit, args.choice)
     both = [
         (target, number)
         for target, number in zip(targets, groups, strict=True)
