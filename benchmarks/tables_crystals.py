@@ -123,3 +123,14 @@ def guidance() -> str:
         "predicted heat, eV per atom",
     ]
     return lines(head, rows)
+
+
+def speed() -> str:
+    """The periodic network and its flow beside the same computed as published."""
+    rows = []
+    for name, row in read("crystals-speed")["results"].items():
+        ours = row["steps_cpu_seconds" if "draws" in name else "ours_cpu_seconds"]
+        label = f"{name}, N = 1000" if "draws" in name else f"{name} sites"
+        theirs = row["published_cpu_seconds"]
+        rows.append([label, f"{ours:.3f}", f"{theirs:.3f}", f"{ours / theirs:.2f}"])
+    return lines(["CPU seconds, one thread", "sciflow", "as published", "ratio"], rows)
