@@ -18,6 +18,7 @@ def table() -> str:
             ("graphs-community-small", _graphs),
             ("crystals-mp20", _mp20),
             ("crystals-mp20-ab-initio", _ab_initio),
+            ("crystals-properties", _crystal_properties),
             ("crystals-perov5", _perov5),
             ("fields_burgers", _burgers),
             ("fields_control", _control),
@@ -118,6 +119,21 @@ def _ab_initio(found: Any) -> list[str]:
         f"valid structures {100 * structure:.1f} %, compositions {100 * composition:.1f} %, "
         f"W1 of density {density['value']:.2f}",
         f"data 100 %, {100 * real:.1f} %, floor {density['floor']:.2f}",
+    ]
+
+
+def _crystal_properties(found: Any) -> list[str]:
+    energy = "formation_energy_per_atom, by CHGNet"
+    asked = next(r for r in found["rows"] if len(r["asked"]) == 1 and r["guidance"] == 2)
+    whole = next(r for r in found["rows"] if len(r["asked"]) > 1 and r["guidance"] == 2)
+    unasked = next(row for row in found["rows"] if not row["asked"])
+    told = [row["figures"][energy]["error"] for row in (asked, unasked)]
+    dense = [row["figures"]["density"]["error"] for row in (whole, unasked)]
+    return [
+        "`mp20-properties`",
+        "crystals of wanted energy of formation, gap, density",
+        f"energy off by {told[0]:.2f} eV, density by {dense[0]:.1f} g/cm3 at guidance 2",
+        f"unasked {told[1]:.2f}, {dense[1]:.1f}; error of the judge {found['floor'][energy]['error']:.2f}, 0",
     ]
 
 
