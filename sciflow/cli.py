@@ -350,9 +350,7 @@ def train(
 @app.command(epilog=_foot("show", "sciflow show folder -o page.html"))
 def show(
     file: File,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="A page, NAME.html, or a picture, NAME.png.")
-    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="NAME.html, or NAME.png.")],
     domain: Annotated[
         str | None, typer.Option(help="Where the suffix of the file does not tell.")
     ] = None,
