@@ -156,7 +156,7 @@ class Given(nn.Sequential):
     def forward(self, condition: Mapping[str, Tensor]) -> Tensor:
         """Return features ``[B, width]`` of conditions ``[B, 2]`` by name."""
         shown = torch.cat([condition[name] for name in self.names], -1)
-        return super().forward(shown.to(self[2].weight.dtype))
+        return super().forward(shown.to(next(self.parameters()).dtype))
 
 
 __all__ = ["Conditions", "Given", "Scale"]

@@ -265,7 +265,7 @@ def _exact(made: Occupation, mixed: bool, rng: np.random.Generator) -> bool:
     metric = np.einsum("gji,jk,gkl->il", made.rotations, metric, made.rotations)
     lattice = np.linalg.cholesky(metric / len(made.rotations))
     places = made.matrix @ rng.random(made.matrix.shape[-1]) + made.offset
-    species = (made.orbits if mixed else made.elements) + 1
+    species = ((made.orbits if mixed else made.elements) + 1).astype(np.int16)
     found = symmetry.space_group(Crystal(species, places, lattice), 1e-3)
     return found is not None and found[1] == made.number
 

@@ -112,10 +112,12 @@ class Symmetric(Hook):
             turned = [np.kron(w.T, w.T) for w in cell.rotations]
             metric[row] = np.mean(turned, 0)
         a = a.reshape(batch, 3 * sites, free)
-        numbers = (a, c.reshape(batch, -1), guess.reshape(*guess.shape[:3], -1))
-        tensors = [torch.from_numpy(x).float() for x in (*numbers, shift, orbits)]
+        c, guess = c.reshape(batch, -1), guess.reshape(*guess.shape[:3], -1)
+        a, c, guess, shift, orbits = (
+            torch.from_numpy(x).float() for x in (a, c, guess, shift, orbits)
+        )
         own = torch.from_numpy(blocks), torch.from_numpy(metric)
-        return cls(process, standard, *tensors, *own)
+        return cls(process, standard, a, c, guess, shift, orbits, *own)
 
     # -- what the hook does ------------------------------------------------------------------------------------------
 

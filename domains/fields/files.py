@@ -188,7 +188,7 @@ def check_coordinate(
 
 
 def check_grid(
-    data: xr.Dataset, name: str, wanted: Sequence[float], path: str | Path = "data"
+    data: xr.Dataset, name: str, wanted: Sequence[float], path: object = "data"
 ) -> None:
     """Hold a coordinate to the values that are wanted; that of finer cells to their means.
 

@@ -69,8 +69,8 @@ def transplant(
         head[known] = tensors[name][of]
         result[name] = head
     sizes = tensors["size.weight"]
-    more = max_atoms + 1 - len(sizes)
-    result["size.weight"] = torch.cat([sizes, sizes[-1:].expand(max(more, 0), -1)])
+    longer = max(0, max_atoms + 1 - len(sizes))
+    result["size.weight"] = torch.cat([sizes, sizes[-1:].expand(longer, -1)])
     return result
 
 
