@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parent / "results"
-NONE = "–"
+from tables import NONE, lines, percent, read
+
 WORDS = {
     "formation_energy_per_atom, by CHGNet": ("energy by CHGNet, eV", 2),
     "formation_energy_per_atom, by composition": ("by composition, eV", 2),
@@ -22,25 +20,13 @@ SHORT = {
 }
 
 
-def _read(name: str) -> Any:
-    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))["results"]
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    return "\n".join("| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows))
-
-
-def _percent(x: float | None) -> str:
-    return NONE if x is None else f"{100 * x:.1f} %"
-
-
 def _error(figure: dict[str, Any], digits: int) -> str:
     return f"{figure['error']:.{digits}f} ± {figure['standard_error']:.{digits}f}"
 
 
 def properties(name: str = "crystals-properties") -> str:
     """Mean absolute error of each property against its targets, for each wish."""
-    found = _read(name)
+    found = read(name)["results"]
     head = ["asked for", "guidance", *(word for word, _ in WORDS.values()), "valid structure"]
     rows = []
     for row in found["rows"]:
@@ -48,7 +34,7 @@ def properties(name: str = "crystals-properties") -> str:
         wish = SHORT.get(row["asked"][0], row["asked"][0]) if len(row["asked"]) == 1 else wish
         weight = NONE if row["guidance"] is None else f"{row['guidance']:g}"
         errors = [_error(row["figures"][k], digits) for k, (_, digits) in WORDS.items()]
-        rows.append([wish, weight, *errors, _percent(row["valid structure"])])
+        rows.append([wish, weight, *errors, percent(row["valid structure"])])
     main = next(row for row in found["rows"] if len(row["asked"]) > 1)
     other = [f"{main['figures'][k]['shuffled']:.{digits}f}" for k, (_, digits) in WORDS.items()]
     rows.append(["all, against others' targets", f"{main['guidance']:g}", *other, NONE])
@@ -57,34 +43,34 @@ def properties(name: str = "crystals-properties") -> str:
         for k, (_, digits) in WORDS.items()
     ]
     rows.append(["floor: error of the judge", NONE, *floor, NONE])
-    return _table(head, rows)
+    return lines(head, rows)
 
 
 def symmetry(name: str = "crystals-symmetry") -> str:
     """Match rates with and without the space group."""
     head = ["given", "match (.3, .5, 10)", "RMSE", "strict (.2, .3, 5)", "found exactly", "higher"]
     rows = []
-    for label, row in _read(name).items():
+    for label, row in read(name)["results"].items():
         if "match_rate" not in row:
             continue
         rmse = NONE if row["rmse"] is None else f"{row['rmse']:.4f}"
         rows.append(
             [
                 label.removesuffix(", seed 0"),
-                _percent(row["match_rate"]),
+                percent(row["match_rate"]),
                 rmse,
-                _percent(row["strict_match_rate"]),
-                _percent(row.get("exact")),
-                _percent(row.get("higher")),
+                percent(row["strict_match_rate"]),
+                percent(row.get("exact")),
+                percent(row.get("higher")),
                 str(row["references"]),
             ]
         )
-    return _table([*head, "structures"], rows)
+    return lines([*head, "structures"], rows)
 
 
 def generation(name: str = "crystals-symmetry") -> str:
     """Figures of generation from nothing with and without the space group."""
-    found = {k: row for k, row in _read(name).items() if "match_rate" not in row}
+    found = {k: row for k, row in read(name)["results"].items() if "match_rate" not in row}
     head = ["", "valid structure", "charges balance", "W1 of number of elements"]
     rows = []
     for label, row in found.items():
@@ -93,12 +79,12 @@ def generation(name: str = "crystals-symmetry") -> str:
         rows.append(
             [
                 label,
-                _percent(value["structure"]),
-                _percent(value["composition"]),
+                percent(value["structure"]),
+                percent(value["composition"]),
                 f"{value['elements']:.2f}",
                 f"{value['density']:.2f}",
-                _percent(row["exact"]) if asked else NONE,
+                percent(row["exact"]) if asked else NONE,
                 str(row["asked"]),
             ]
         )
-    return _table([*head, "W1 of density", "group found exactly", "crystals"], rows)
+    return lines([*head, "W1 of density", "group found exactly", "crystals"], rows)

@@ -2,25 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Any
+from tables import NONE, lines, percent, read
 
-RESULTS = Path(__file__).parent / "results"
-NONE = "–"
 DIGITS = {"gap": 4, "mu": 2, "logp": 2, "qed": 3}
-
-
-def _read(name: str) -> Any:
-    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))["results"]
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    return "\n".join("| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows))
-
-
-def _percent(x: float | None) -> str:
-    return NONE if x is None else f"{100 * x:.1f} %"
 
 
 def _spread(figure: dict[str, float | None], digits: int) -> str:
@@ -31,7 +15,7 @@ def _spread(figure: dict[str, float | None], digits: int) -> str:
 
 def properties(name: str = "properties-qm9-properties") -> str:
     """Mean absolute error of each property against its targets, for each wish."""
-    found = _read(name)
+    found = read(name)["results"]
     names = list(found["rows"][0]["figures"])
     head = ["asked for", "guidance", "samples", *(f"error of {k}" for k in names)]
     rows = []
@@ -45,37 +29,37 @@ def properties(name: str = "properties-qm9-properties") -> str:
             else NONE
             for k in names
         ]
-        valid = _percent(row["valid_and_connected"]["mean"])
+        valid = percent(row["valid_and_connected"]["mean"])
         rows.append([wish, weight, count, *errors, valid])
     main = next(r for r in found["rows"] if r["asked"] == ["gap"])
     shuffled = _spread(main["figures"]["gap"]["shuffled"], DIGITS["gap"])
     rows.append(["gap, against others' targets", "1", NONE, shuffled, *[NONE] * len(names)])
     floor = [f"{found['floor'][k]:.{DIGITS[k]}f}" if found["floor"][k] else "0" for k in names]
     rows.append(["floor: error of the judge", NONE, NONE, *floor, NONE])
-    return _table([*head, "valid and connected"], rows)
+    return lines([*head, "valid and connected"], rows)
 
 
 def scaffolds(name: str = "steering-qm9") -> str:
     """Validity around scaffolds."""
-    found = _read(name)
+    found = read(name)["results"]
     head = ["scaffold", "repeats", "holds it (kekulised)", "valid and connected", "unique"]
     rows = [
         [
             f"`{row['scaffold']}`",
             str(row["repeats"]),
-            _percent(row["kekulised"]),
-            _percent(row["valid_and_connected"]),
-            _percent(row["unique"]),
-            _percent(row["without"]),
+            percent(row["kekulised"]),
+            percent(row["valid_and_connected"]),
+            percent(row["unique"]),
+            percent(row["without"]),
         ]
         for row in found["scaffolds"]
     ]
-    return _table([*head, "holds it, unasked"], rows)
+    return lines([*head, "holds it, unasked"], rows)
 
 
 def rewards(name: str = "steering-qm9") -> str:
     """Mean rewards by way of steering."""
-    found = _read(name)
+    found = read(name)["results"]
     names = list(dict.fromkeys(row["reward"] for row in found["rewards"]))
     known = {(row["reward"], row["way"]): row for row in found["rewards"]}
     ways = dict.fromkeys(way for _, way in known if all((name, way) in known for name in names))
@@ -88,7 +72,7 @@ def rewards(name: str = "steering-qm9") -> str:
                 way,
                 str(own[0]["calls"]),
                 *(_spread(row, 3) for row in own),
-                _percent(sum(valid) / len(valid)),
+                percent(sum(valid) / len(valid)),
             ]
         )
-    return _table(["", "times the calls", *names, "valid and connected"], rows)
+    return lines(["", "times the calls", *names, "valid and connected"], rows)

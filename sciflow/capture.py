@@ -8,6 +8,7 @@ can be recorded once and launched together, which is worth most for many steps o
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -67,16 +68,17 @@ class Captured:
                 "are known before; take 'rk4' or another without a tolerance"
             )
         self._index = streams.index.clone()
-        condition = {name: x.clone() for name, x in frame.condition.items()}
-        self._frame = Frame(frame.shapes, frame.masks, condition)
+        # What is drawn by lot is drawn before each run: a domain may wait for the device there.
+        self._open = replace(frame, condition=_copied(frame.condition))
+        self._streams = lambda: Streams(streams.seed, self._index, streams.purpose)
+        self._drawn = _copied(self._open.drawn(self._streams()))
 
         def run() -> State:
-            own = Streams(streams.seed, self._index, streams.purpose)
             return sample(
                 system,
                 network,
-                self._frame,
-                own,
+                Frame(frame.shapes, frame.masks, self._drawn),
+                self._streams(),
                 solver=solver,
                 grid=grid,
                 steps=steps,
@@ -104,6 +106,12 @@ class Captured:
         with torch.inference_mode():
             self._index.copy_(index)
             for name, x in (condition or {}).items():
-                self._frame.condition[name].copy_(x)
+                self._open.condition[name].copy_(x)
+            for name, x in self._open.drawn(self._streams()).items():
+                self._drawn[name].copy_(x)
             self._graph.replay()
             return self._made.map(torch.clone)
+
+
+def _copied(condition: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: x.clone() for name, x in condition.items()}

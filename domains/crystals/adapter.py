@@ -22,7 +22,7 @@ from sciflow.system import System
 from . import elements as table
 from . import occupation, perovskite
 from . import wishes as named
-from .arrangement import PROTOTYPES, sites
+from .arrangement import sites
 from .cells import Cells
 from .crystal import Crystal
 from .files import SUFFIXES
@@ -76,8 +76,6 @@ class Crystals(Adapter):
         self.size_counts = dict(sorted((int(n), int(c)) for n, c in size_counts.items()))
         if not self.elements or not self.size_counts or min(self.size_counts) < 1:
             raise expected("crystals", "no elements or no sizes", "at least one of each")
-        if prototype is not None and prototype not in PROTOTYPES:
-            raise unknown("prototype", prototype, PROTOTYPES)
         self.formulas, self.inversion, self.prototype = tuple(formulas), inversion, prototype
         self.cells = Cells.from_config(cells)
         self.conditions = Conditions.from_config(conditions or {})
@@ -159,8 +157,7 @@ class Crystals(Adapter):
 
         Args:
             data: ``train``: an encoded ``.safetensors`` file, a file of structures or the name of a data set;
-                ``niggli`` (take reduced cells), ``max_sites``, ``representation``, ``inversion`` and
-                ``prototype``.
+                ``niggli`` (take reduced cells), ``max_sites``, ``representation``, ``inversion``, ``prototype``;
                 ``conditions``: names of properties that generation can then be asked for (see `training`).
             options: ``process`` and ``network``.
         """
@@ -295,9 +292,11 @@ class Crystals(Adapter):
         if fitting:
             choices = occupation.fitting(wishes.group, fitting, lambda c: tuple(c.values()))
             return self._by_composition(streams, choices)
-        if names is not None and formula is not None:
-            raise expected("elements", sorted(map(table.symbol, names)), f"those of {formula}")
-        raise expected("options", wishes, "ones that a composition fits", "give a formula")
+        got = "any" if names is None else ", ".join(sorted(map(table.symbol, names)))
+        if formula is not None:
+            raise expected("elements", got, f"those of {formula}")
+        known = f"those of a known composition of {size or 'any number of'} atoms"
+        raise expected("elements", got, known, "give a formula")
 
     def _by_composition(self, streams: Streams, choices: Sequence[dict[int, int]]) -> Frame:
         device, count = streams.index.device, len(streams)

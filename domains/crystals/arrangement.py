@@ -27,7 +27,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sciflow.errors import unknown
+from sciflow.errors import expected, unknown
 
 from . import perovskite
 from .structures import Crystals
@@ -63,8 +63,15 @@ class Arrangement:
             prototype: One of `PROTOTYPES`, or None.
 
         Raises:
-            SciflowError: The prototype is unknown.
+            SciflowError: The prototype is unknown, or `inversion` is a word.
         """
+        if not isinstance(inversion, bool):
+            raise expected(
+                "inversion",
+                inversion,
+                "true or false",
+                "kinds of crystals are named by 'prototype'",
+            )
         if prototype is not None and prototype not in PROTOTYPES:
             raise unknown("prototype", prototype, PROTOTYPES)
         numbers = crystals.species.numpy().astype(np.int64)

@@ -21,7 +21,7 @@ arXiv:2501.06848 (potential "difference"); Kim et al., arXiv:2503.19385 (flows).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -90,7 +90,7 @@ class Particles(Hook):
         index = (streams.index.unsqueeze(1) * count + place).flatten()
         own = Streams(streams.seed, index, f"{streams.purpose} particles {count}")
         start = None if start is None else start.map(spread)
-        return Frame(frame.shapes, masks, condition, frame.lot), start, own
+        return replace(frame, masks=masks, condition=condition), start, own
 
     def solver(self, solver: Solver) -> Solver:
         """Resample before the steps of the solver."""
