@@ -3,8 +3,9 @@
     python benchmarks/paths.py
 
 Laws and fields are exact (tests/core/mixtures.py): a ring of 8 modes in 2 dimensions, 10 random modes in 64. The energy
-K = int E|v(x_t)|^2 dt is summed over all dimensions, from 4,000 points at 200 times. The samplers all start from the
-same noise; their distance is the sliced Wasserstein-2 distance to fresh samples with exact shares of the modes.
+K = int E|v(x_t)|^2 dt is summed over all dimensions, from 4,000 points at 200 times. The samplers of a seed all start
+from the same noise; their distance is the sliced Wasserstein-2 distance to fresh samples with exact shares of the
+modes, its mean over seeds and its spread; RK4 in 240 calls shows what is left of it where the steps are exact.
 PFGM++: the guess E[x_1 | x] for D further dimensions, by 400 quantiles of the chi-square law, against D infinite, at
 sigma = .3; then, in 64 dimensions, samples of Heun's method in 32 steps of Karras' grid whose state is disturbed at
 every knot by normal numbers of .1, .2 or .4 times the noise there (Xu et al., section 5.2: errors that pile up).
@@ -44,6 +45,7 @@ from tests.core.test_optimal import energy, far_apart  # noqa: E402
 from tests.core.test_poisson import guess  # noqa: E402
 
 POINTS = 4000
+SEEDS = (5, 14, 15, 16, 17, 18)
 Field = Callable[[float, Tensor], Ends]
 
 
@@ -108,8 +110,11 @@ def kinetic() -> list[dict[str, Any]]:
                 "path": name,
                 "energy": round(energy(path, law, 200, 4000) * d, 3),
             }
-            for solver, steps in (("euler", 8), ("midpoint", 4), ("heun", 4)):
-                row[f"sw2_{solver}_8_calls"] = distance(path, law, field, solver, steps)
+            for solver, steps in (("euler", 8), ("midpoint", 4), ("heun", 4), ("rk4", 60)):
+                found = [distance(path, law, field, solver, steps, seed=s) for s in SEEDS]
+                name = f"{solver}_{steps * make(solver).calls}_calls"
+                row[f"sw2_{name}"] = round(statistics.mean(found), 4)
+                row[f"sd_{name}"] = round(statistics.stdev(found), 4)
             if isinstance(path, KineticOptimal):
                 row["energy_of_the_profile"] = round(path.energy * d, 3)
             rows.append(row)
@@ -193,7 +198,7 @@ def main() -> None:
         "64-D": "10 modes of .9 N(0, I), std .3",
         "points": POINTS,
     }
-    record.write("paths", seeds=[0, 1, 2, 5, 6, 9, 11, 12, 13], data=data, results=results)
+    record.write("paths", seeds=[0, 1, 2, *SEEDS, 6, 9, 11, 12, 13], data=data, results=results)
 
 
 if __name__ == "__main__":
