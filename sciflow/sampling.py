@@ -78,9 +78,9 @@ def sample(
             wrapped = wrap(wrapped, t)  # type: ignore[arg-type]
         if isinstance(t, float):
             times, x = knots.get(t), state.first
-            if times is None or len(times) != len(x):
+            if times is None or times.shape[0] != x.shape[0]:
                 shown = below_one if below_one < t < 1 else t
-                times = torch.full((len(x),), shown, dtype=dtype, device=x.device)
+                times = torch.full(x.shape[:1], shown, dtype=dtype, device=x.device)
             return system.predict(wrapped, state, times, t)
         if isinstance(t, Moment):
             return system.predict(wrapped, state, t.t.expand(state.batch_size), t)
