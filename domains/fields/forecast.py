@@ -152,6 +152,8 @@ class ForecastCoding:
         regression: The linear forecast.
         codec: Codec of the residuals.
         known: Codecs of the past, of the base, and of what the wind carries.
+        widths: Factors of the residuals of each lead and variable, fitted to later data than the training's
+            (`scores.width`): what the process generates is one of them narrower or wider. None for 1.
     """
 
     box: Box
@@ -160,6 +162,17 @@ class ForecastCoding:
     regression: Regression
     codec: Codec
     known: Mapping[str, Codec]
+    widths: tuple[tuple[float, ...], ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.widths is None:
+            return
+        wanted = len(self.box.leads), len(self.box.variables)
+        got = torch.tensor(self.widths) if len({len(row) for row in self.widths}) == 1 else None
+        if got is None or got.shape != wanted or not bool((got > 0).all()):
+            raise expected(
+                "widths of forecasts", self.widths, f"{wanted[0]} rows of {wanted[1]} factors above 0"
+            )  # fmt: skip
 
     @classmethod
     def fit(
@@ -303,12 +316,17 @@ class ForecastCoding:
 
     def encode(self, residual: Tensor) -> dict[str, Tensor]:
         """Return components of residuals ``[N, leads, V, Y, X]``."""
-        return self.codec.encode(_flat(residual))
+        return self.codec.encode(_flat(residual / self._width))
 
     def decode(self, components: Mapping[str, Tensor]) -> Tensor:
         """Return residuals of components; the inverse of `encode`."""
         flat = self.codec.decode(components)
-        return flat.unflatten(1, (len(self.box.leads), len(self.box.variables)))
+        return flat.unflatten(1, (len(self.box.leads), len(self.box.variables))) * self._width
+
+    @property
+    def _width(self) -> Tensor:
+        """Factors of the residuals, ``[leads, V, 1, 1]``."""
+        return torch.tensor(self.widths or [[1.0]])[:, :, None, None]
 
     def condition(self, past: Tensor, base: Tensor, time: Tensor) -> dict[str, Tensor]:
         """Return what the network is given: ``given.<component>``.
@@ -348,6 +366,7 @@ class ForecastCoding:
             "regression": self.regression.config(),
             "codec": self.codec.config(),
             "known": {name: codec.config() for name, codec in self.known.items()},
+            **({} if self.widths is None else {"widths": [list(row) for row in self.widths]}),
         }
 
     @classmethod
@@ -372,6 +391,7 @@ class ForecastCoding:
                 Regression.from_config(config["regression"]),
                 Codec.from_config(config["codec"]),
                 {name: Codec.from_config(known[name]) for name in order},
+                tuple(map(tuple, config["widths"])) if "widths" in config else None,
             )
         except (KeyError, TypeError) as error:
             raise SciflowError(

@@ -18,6 +18,8 @@ from sciflow.errors import expected
 
 from .metrics import average
 
+_HALVINGS = 24
+
 
 def _check(ensemble: Tensor, truth: Tensor, least: int = 1) -> int:
     if ensemble.dim() != truth.dim() + 1 or (
@@ -28,6 +30,15 @@ def _check(ensemble: Tensor, truth: Tensor, least: int = 1) -> int:
     if ensemble.shape[1] < least:
         raise expected("members of an ensemble", ensemble.shape[1], f"at least {least}")
     return ensemble.shape[1]
+
+
+def _apart(ensemble: Tensor, fair: bool = True) -> Tensor:
+    """Half the mean distance of two members, ``[B, ...]``."""
+    count = ensemble.shape[1]
+    ordered = ensemble.sort(dim=1).values
+    rank = torch.arange(1, count + 1, device=ensemble.device, dtype=ensemble.dtype)
+    factor = (2 * rank - count - 1).reshape(-1, *[1] * (ensemble.dim() - 2))
+    return (factor * ordered).sum(1) / (count * (count - 1 if fair else count))
 
 
 def crps_map(ensemble: Tensor, truth: Tensor, fair: bool = True) -> Tensor:
@@ -47,13 +58,8 @@ def crps_map(ensemble: Tensor, truth: Tensor, fair: bool = True) -> Tensor:
 
     Reference: Ferro 2014, equation 8; the pairs by sorting, in M log M.
     """
-    count = _check(ensemble, truth, 2 if fair else 1)
-    miss = (ensemble - truth.unsqueeze(1)).abs().mean(1)
-    ordered = ensemble.sort(dim=1).values
-    rank = torch.arange(1, count + 1, device=ensemble.device, dtype=ensemble.dtype)
-    factor = (2 * rank - count - 1).reshape(-1, *[1] * (truth.dim() - 1))
-    pairs = 2 * (factor * ordered).sum(1)  # sum over i, j of |x_i - x_j|
-    return miss - pairs / (2 * count * (count - 1 if fair else count))
+    _check(ensemble, truth, 2 if fair else 1)
+    return (ensemble - truth.unsqueeze(1)).abs().mean(1) - _apart(ensemble, fair)
 
 
 def crps(
@@ -61,6 +67,39 @@ def crps(
 ) -> Tensor:
     """Mean of `crps_map` over each sample, ``[B]``."""
     return average(crps_map(ensemble, truth, fair), weight)
+
+
+def width(deviation: Tensor, miss: Tensor, weight: Tensor | None = None) -> Tensor:
+    r"""Factor w of the members' deviations from a forecast with the least fair CRPS, ``[...]``.
+
+    .. math:: \frac 1 M \sum_i |w d_i - m| - \frac{w}{2 M (M - 1)} \sum_{ij} |d_i - d_j|
+
+    is convex in w, so its slope is bisected, between 1/8 and 8.
+
+    Args:
+        deviation: Members less the forecast, ``[B, M, ..., Y, X]``.
+        miss: Truth less the forecast, ``[B, ..., Y, X]``; samples with NaN count nowhere.
+        weight: Weights of the area, ``[Y, X]``.
+
+    Raises:
+        SciflowError: The shapes do not fit, or there is one member.
+    """
+    _check(deviation, miss, 2)
+    there = torch.isfinite(miss)
+    areas = there if weight is None else there * weight
+    areas = areas / areas.sum((0, -2, -1), keepdim=True)
+    deviation, miss = deviation.nan_to_num(), miss.nan_to_num()
+    apart = (_apart(deviation) * areas).sum((0, -2, -1))
+    low, high = torch.full_like(apart, 1 / 8), torch.full_like(apart, 8.0)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        factor = middle[..., None, None]
+        side = torch.zeros_like(miss)
+        for d in deviation.unbind(1):
+            side += d * torch.sign(factor * d - miss)
+        slope = (side / deviation.shape[1] * areas).sum((0, -2, -1)) - apart
+        low, high = torch.where(slope < 0, middle, low), torch.where(slope < 0, high, middle)
+    return (low + high) / 2
 
 
 def crps_gaussian(mean: Tensor, std: Tensor, truth: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -275,3 +277,43 @@ def test_wrong_wishes_and_configurations(
     (tmp_path / "cut.nc").write_bytes(whole.read_bytes()[:9000])
     with pytest.raises(SciflowError, match="truncated"):
         adapter.frame(streams, {"given": str(tmp_path / "cut.nc")})
+
+
+def test_widths_stretch_what_is_generated_about_the_linear_forecast(
+    adapter: Forecaster, later: xr.Dataset
+) -> None:
+    """Residuals of each lead and variable by its factor, of the same noise; encoding undoes it."""
+    factors = ((0.5, 1.0), (2.0, 0.25), (1.0, 1.5))
+    coding = replace(adapter.forecast, widths=factors)
+    other = Forecaster(coding, network=NETWORK)
+    network = (
+        adapter.network().eval()
+    )  # of the residuals before they are stretched: the same for both
+    known = adapter.given(later, "2003-02-10")
+    base = coding.fields(
+        coding.base(known["past"], known["time"]),
+        coding.box.times(known["time"].numpy().astype("datetime64[m]"), coding.box.leads),
+    )[0]
+    plain, wide = (
+        generate(Model(one, network, Sampling("ddim", steps=2)), n=2, options={"given": later.isel(time=slice(0, 10))})
+        for one in (adapter, other)
+    )  # fmt: skip
+    for a, b in zip(plain.objects, wide.objects, strict=True):
+        for v, name in enumerate(coding.box.variables):
+            before = torch.from_numpy(a[name].values[2:]) - base[:, v]
+            after = torch.from_numpy(b[name].values[2:]) - base[:, v]
+            factor = torch.tensor(factors)[:, v, None, None]
+            assert float(before.std()) > 0
+            assert torch.allclose(after, before * factor, atol=1e-3 * float(before.abs().max()))
+            assert (a[name].values[:2] == b[name].values[:2]).all()  # what is known stays
+    check(other, true(other, later, (3, 10)), same)
+    assert "widths" not in adapter.config()["forecast"]
+    again = Forecaster.from_config(json.loads(json.dumps(other.config())))
+    assert again.forecast.widths == factors
+    for wrong in (
+        ((1.0, 1.0),),
+        ((1.0, 1.0),) * 2 + ((1.0, -1.0),),
+        ((1.0,), (1.0, 2.0), (1.0, 2.0)),
+    ):
+        with pytest.raises(SciflowError, match="3 rows of 2 factors above 0"):
+            replace(adapter.forecast, widths=wrong)

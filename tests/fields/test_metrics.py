@@ -194,3 +194,28 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
         scores.crps(torch.zeros(2, 3), torch.zeros(2, 3))
     with pytest.raises(SciflowError, match="at least 2"):
         scores.crps(torch.zeros(2, 1, 3), torch.zeros(2, 3))
+
+
+def test_the_width_of_an_ensemble_has_the_least_fair_score() -> None:
+    """Members too wide or too narrow by a known factor; cells without weight and samples without truth do not count."""
+    miss = normal(200, 3, 4, 5) * torch.tensor([1.0, 2.0, 3.0], dtype=DOUBLE)[:, None, None]
+    deviation = normal(200, 6, 3, 4, 5, seed=1)
+    area = torch.ones(4, 5, dtype=DOUBLE)
+    found = scores.width(deviation, miss, area)
+    assert torch.allclose(found, torch.tensor([1.0, 2.0, 3.0], dtype=DOUBLE), rtol=0.04)
+
+    def score(factor: torch.Tensor) -> torch.Tensor:
+        made = scores.crps_map(deviation * factor[:, None, None], miss)
+        return made.mean((0, 2, 3))
+
+    least = score(found)
+    for step in (0.98, 0.999, 1.001, 1.02):
+        assert (score(found * step) > least).all()
+    holed, spoilt = miss.clone(), deviation.clone()
+    holed[7, 1] = torch.nan
+    spoilt[..., 0] = torch.nan
+    spoilt[7, :, 1] = 1e6
+    area[:, 0] = 0
+    kept = torch.arange(200) != 7
+    want = scores.width(deviation[kept][..., 1:], miss[kept][..., 1:])[1]
+    assert scores.width(spoilt, holed, area)[1] == pytest.approx(float(want), abs=1e-6)
