@@ -251,10 +251,11 @@ class Crystals(Adapter):
             streams: Random streams of the batch.
             options: ``formula``: contents of the cell, or with ``atoms`` the formula that they are a multiple of;
                 ``elements``: symbols, a list or separated by commas, beyond which nothing is used; ``atoms``: number
-                of sites; ``spacegroup``: number or symbol, the cell is then a primitive one (see `symmetric`); and
-                the properties of the model, each a number or a list of them that is dealt out in turn. Without a
-                formula, structure prediction takes compositions of its training data; generation takes no formula, and
-                draws numbers of sites from the data.
+                of sites; ``spacegroup``: number or symbol, the cell is then a primitive one (see `symmetric`);
+                ``like``: known crystals, a file or `templates.Templates`; and the properties of the model, each a
+                number or a list of them that is dealt out in turn. Without a formula, structure prediction takes
+                compositions of its training data; generation takes no formula, and draws numbers of sites from the
+                data.
 
         Raises:
             SciflowError: A wish cannot be fulfilled.
@@ -264,6 +265,8 @@ class Crystals(Adapter):
         wishes = named.Wishes.of(options, self.elements, self.max_sites, self.conditions.names)
         frame = self._sited(streams, wishes)
         given = {**self.conditions.wish(asked, streams)}
+        if options.get("like") is not None:
+            given["template"] = streams.index
         if wishes.group is not None:
             own = Streams(streams.seed, streams.index, f"{streams.purpose} symmetry")
             lots = own.bits(1)[:, 0]
@@ -363,12 +366,8 @@ class Crystals(Adapter):
         return {"ranks": perovskite.toss(species, ranks, streams)}
 
     def hooks(self, frame: Frame, options: Mapping[str, Any] | None = None) -> Sequence[Hook]:
-        """Hold crystals to their space group, where one is asked for."""
-        if "symmetry" not in frame.condition:
-            return ()
-        from .symmetric import Symmetric
-
-        return (Symmetric.of(self.process, self.cells.standard, frame.condition),)
+        """Hold crystals to their space group, or to known crystals, where that is asked for."""
+        return named.hooks(self, frame, options or {})
 
     def rewards(self) -> Mapping[str, Callable[[Any], float]]:
         """Rewards by name (see `rewards`)."""

@@ -19,7 +19,7 @@ say which was done.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,12 +109,28 @@ class Substitution:
 
     def predict(self, target: Crystal, k: int = 1) -> Prediction:
         """Return the k nearest crystals with the elements of a target in their place; fewer where there are fewer."""
-        counts = elements.reduced(target.composition)
+        return self.nearest(target.composition, k)
+
+    def nearest(
+        self, composition: Mapping[int, int], k: int = 1, same_size: bool = False
+    ) -> Prediction:
+        """Return the k nearest crystals with other elements in their place; fewer where there are fewer.
+
+        Args:
+            composition: Number of atoms in the cell by atomic number.
+            k: How many.
+            same_size: Leave out cells of another number of sites, which hold a multiple of the composition.
+        """
+        counts = elements.reduced(composition)
         kinds, pattern = _pattern(counts)
         group = self._groups.get(pattern, [])
         if not group:
             return []
         key = tuple(counts.items())
+        # A cell of another size is the same crystal at best: one of the same size goes first.
+        size = sum(composition.values())
+        sized = np.array([len(entry.crystal) == size for entry in group])
+        spare = np.where(sized, 0.0, np.inf if same_size else 0.05)
         allowed = np.array([self.equal or entry.key != key for entry in group])
         weights = np.array(pattern, float) / sum(pattern)
         library = self._kinds[pattern]
@@ -123,9 +139,6 @@ class Substitution:
         )  # [L, m, m]: element of the target, element of the library
         same = np.array(pattern)[:, None] == np.array(pattern)[None]
         cost = np.where(same, apart * weights[:, None], 1e6)
-        # A cell of another size is the same crystal at best: one of the same size goes first.
-        sizes = np.array([len(entry.crystal) for entry in group])
-        spare = np.where(sizes == len(target), 0.0, 0.05)
         bound = np.where(allowed, cost.min(-1).sum(-1) + spare, np.inf)
         best: list[tuple[float, int, NDArray[np.intp]]] = []
         for place in np.argsort(bound, kind="stable"):

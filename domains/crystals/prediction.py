@@ -27,6 +27,7 @@ def predict(
     seed: int = 0,
     steps: int | None = None,
     spacegroup: int | str | None = None,
+    like: Any = None,
     options: Mapping[str, Any] | None = None,
     hooks: Sequence[Hook] = (),
     device: str = "auto",
@@ -35,7 +36,7 @@ def predict(
 
     n structures are drawn, equal ones (by pymatgen's matcher at its default tolerances) are taken together, and those
     that are no valid structures are left out. Candidates come by energy where one is given, else the one that was
-    drawn most often first.
+    drawn most often first; those made of known crystals (`like`) come before, the nearest first.
 
     Args:
         formula: Contents of the cell, such as ``SrTiO3``; with ``options={"atoms": 10}`` what they are a multiple of.
@@ -46,6 +47,8 @@ def predict(
         seed: Seed.
         steps: Number of steps; None takes the model's own.
         spacegroup: Number or symbol of the space group of a primitive cell with these contents.
+        like: Known crystals, a list of them or a file: those of the nearest compositions, with these elements in their
+            place, are the first to be drawn (see `templates`).
         options: Further wishes in the words of `Crystals.frame`.
         hooks: Hooks into the sampling loop.
         device: Device.
@@ -53,8 +56,12 @@ def predict(
     Raises:
         SciflowError: No model knows the formula, or nothing that was drawn is a valid structure.
     """
+    from .templates import Templates  # brings scipy, which training does without
+
     wishes = {"formula": formula, **(options or {})}
     wishes |= {} if spacegroup is None else {"spacegroup": spacegroup}
+    if like is not None:
+        like = wishes["like"] = Templates.of(like)
     chosen = _model(wishes, model)
     made = generate(chosen, n, seed, steps, device=device, hooks=hooks, options=wishes).objects
     problems = [validity.problem(crystal) for crystal in made]
@@ -66,9 +73,11 @@ def predict(
             "at least one",
             "draw more (n), or take more steps",
         )
-    groups = grouped(valid)
+    known = [] if like is None else Templates.of(like).candidates(made[0].composition)
+    first = {id(crystal): place for place, crystal in enumerate(made[: len(known)])}
+    groups = sorted(grouped(valid), key=lambda g: (first.get(id(g[0]), len(known)), -len(g)))
     if energy is None:
-        return [group[0] for group in sorted(groups, key=len, reverse=True)]
+        return [group[0] for group in groups]
     firsts = [group[0] for group in groups]
     values = [float(x) for x in _energies(energy, firsts)]
     order = sorted(

@@ -1,18 +1,23 @@
-"""Wishes for crystals in words: elements that may be used, what a cell holds, its space group."""
+"""Wishes for crystals in words: elements that may be used, what a cell holds, its space group, known crystals."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sciflow.errors import expected, unknown
+from sciflow.hooks import Hook
+from sciflow.state import Frame
 
 from . import elements as table
 from . import symmetry
 from .training import COMPUTED, MEASURED
 
-OPTIONS = ("formula", "elements", "atoms", "spacegroup")
+if TYPE_CHECKING:
+    from .adapter import Crystals
+
+OPTIONS = ("formula", "elements", "atoms", "spacegroup", "like")
 """What any model may be asked for."""
 
 
@@ -59,6 +64,11 @@ class Wishes:
                 raise expected("option", name, "a model that has learnt it", do)
             raise unknown("option", name, (*OPTIONS, *properties))
         formula, atoms, group = (options.get(k) for k in ("formula", "atoms", "spacegroup"))
+        if options.get("like") is not None:
+            if formula is None:
+                raise expected("like", "no formula", "a formula beside it")
+            if group is not None:
+                raise expected("like", f"space group {group}", "one of the two")
         if atoms is not None and not (str(atoms).isdecimal() and 1 <= int(atoms) <= most):
             raise expected("atoms", atoms, f"a number from 1 to {most}")
         return cls(
@@ -117,4 +127,23 @@ def contents(formula: str, size: int | None, elements: Sequence[str], most: int)
     return counts
 
 
-__all__ = ["OPTIONS", "Wishes", "allowed", "contents"]
+def hooks(adapter: Crystals, frame: Frame, options: Mapping[str, Any]) -> tuple[Hook, ...]:
+    """Return what holds crystals to a space group, or to known crystals.
+
+    Args:
+        adapter: Adapter of the model.
+        frame: Frame of the batch.
+        options: The wishes with which the frame was made.
+    """
+    if "template" in frame.condition:
+        from .templates import Templates
+
+        return (Templates.of(options["like"]).hook(adapter, frame),)
+    if "symmetry" not in frame.condition:
+        return ()
+    from .symmetric import Symmetric
+
+    return (Symmetric.of(adapter.process, adapter.cells.standard, frame.condition),)
+
+
+__all__ = ["OPTIONS", "Wishes", "allowed", "contents", "hooks"]

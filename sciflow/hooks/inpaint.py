@@ -16,8 +16,12 @@ Replacing is approximate: the rest has seen other draws of the known part on its
 Where noise means that labels are redrawn (jumps), the known elements may be shown as they are all along (`noised`
 false): the network has seen such states, since some labels are kept at every time, and learns of them sooner.
 
+Held only up to a time before the end (`until`), data are what generation begins from: the network goes on from them
+with their noise of that time, and changes the more of them the earlier it is (SDEdit).
+
 Reference: Song et al., arXiv:2011.13456, section 5 and appendix I.2 (imputation); Lugmayr et al., RePaint,
-arXiv:2201.09865, algorithm 1 and section 4.2 (resampling, jumps over several steps).
+arXiv:2201.09865, algorithm 1 and section 4.2 (resampling, jumps over several steps); Meng et al., SDEdit,
+arXiv:2108.01073, section 3 (beginning from noised data).
 """
 
 from __future__ import annotations
@@ -53,6 +57,7 @@ class Inpaint(Hook):
         repeats: How often every stretch of the way but the last step is made, >= 1; network calls grow by this factor.
         jump: Length of a stretch in steps, >= 1.
         noised: Whether the known elements are shown with the noise of their time; on continuous paths they have to be.
+        until: Time up to which they are held, in [0, 1]; at 0 not at all.
     """
 
     clean: State
@@ -60,8 +65,11 @@ class Inpaint(Hook):
     repeats: int = 1
     jump: int = 1
     noised: bool = True
+    until: float = 1.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.until <= 1:
+            raise expected("until of inpainting", self.until, "a time in [0, 1]")
         for name in ("repeats", "jump"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
@@ -77,6 +85,8 @@ class Inpaint(Hook):
         Raises:
             SciflowError: At t = 0, where a component is unknown, or its shape or mask does not fit.
         """
+        if t > self.until:
+            return state
         # The name carries the time, and what was drawn before, since a knot may be passed again.
         purpose = f"{streams.purpose} inpaint {t!r}"
         if self.repeats > 1:

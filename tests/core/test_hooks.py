@@ -239,6 +239,30 @@ def test_repeats_cost_what_they_say() -> None:
         assert calls[:3] == pytest.approx([0, 0, 0] if jump == 1 else [0, 1 / 7, 2 / 7])
 
 
+@pytest.mark.parametrize("until", [0.0, 0.5, 0.74, 0.75, 1.0])
+def test_data_held_up_to_a_time_are_what_generation_begins_from(until: float) -> None:
+    system = System({"x": Component(Euclidean(), Linear(), kind="velocity")})
+    clean = State({"x": torch.full((4000, 1), 2.0, dtype=F64)})
+    known = {"x": torch.ones(4000, dtype=torch.bool)}
+    held = max(t for t in (0.0, 0.25, 0.5, 0.75, 1.0) if t <= until)  # the last knot
+    end = sample(
+        system,
+        lambda state, t: {"x": torch.zeros_like(state["x"])},  # nothing moves any more
+        Frame({"x": (1,)}),
+        Streams.range(0, 0, 4000),
+        solver=make("euler"),
+        grid=Uniform(),
+        steps=4,
+        hooks=[Inpaint(clean, known, until=until)],
+        dtype=F64,
+    )["x"]
+    error = 4 * (1 - held) / 4000**0.5
+    assert abs(float(end.mean()) - 2 * held) <= error
+    assert abs(float(end.std()) - (1 - held)) <= error
+    with pytest.raises(SciflowError, match="until of inpainting: got 2"):
+        Inpaint(clean, known, until=2)
+
+
 def bad(**changes: Any) -> Inpaint:
     parts = {"clean": State({"a": torch.zeros(2, 3, 3)}), "known": {"a": pair_mask(2, 3, 2)}}
     return Inpaint(**{**parts, **changes})
