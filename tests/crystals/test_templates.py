@@ -35,7 +35,7 @@ KNOWN = [
     perovskite("Ca", "Ti", "O", 3.84),
     perovskite("Ba", "Zr", "O", 4.2),
 ]
-"""For SrTiO3, Ca Ti O is nearest, Ba Zr O is the same structure, and in K Nb F3 the roles of the cations are exchanged."""
+"""For SrTiO3, CaTiO3 is nearest, BaZrO3 is the same structure; in the fluoride the cations change roles."""
 
 
 def equal(one: Crystal, other: Crystal) -> bool:
