@@ -81,8 +81,11 @@ class Writer(Protocol):
 class Resumable(Writer, Protocol):
     """A file that can be taken up again later, when an interrupted generation goes on."""
 
-    def go_on(self, mark: int) -> None:
-        """Keep the first `mark` bytes, more than none, of what is there; the next batch comes behind them."""
+    def go_on(self, mark: int, count: int) -> None:
+        """Keep the first `count` samples, more than none, which end `mark` bytes into a file of text.
+
+        The next batch comes behind them.
+        """
         ...
 
 

@@ -331,8 +331,8 @@ class Writer:
             os.fsync(self._file.fileno())
         self.count += len(objects)
 
-    def go_on(self, mark: int) -> None:
-        """Keep the first `mark` bytes of the file; the next batch comes behind them.
+    def go_on(self, mark: int, count: int) -> None:
+        """Keep the first `mark` bytes of the file, `count` samples; the next batch comes behind them.
 
         Raises:
             SciflowError: The file is gone, or cannot be written.
@@ -341,6 +341,7 @@ class Writer:
             self._file = open(self.path, "r+", encoding="utf-8", newline="")  # noqa: SIM115
             self._file.truncate(mark)
             self._file.seek(0, os.SEEK_END)
+        self.count = count
 
     def close(self) -> None:
         """Close the file; one that was made here and never written to is removed."""

@@ -18,6 +18,7 @@ from sciflow.system import System
 
 from . import dataset, files, simulation
 from .coding import Coding
+from .growing import Growing
 from .layout import Layout
 from .process import DEFAULT, Process
 from .superresolution import ladder, lengths
@@ -343,7 +344,7 @@ class Writer:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self._file = files.Writer(path, SAMPLE)
+        self._file = Growing(path, SAMPLE)
 
     def append(self, objects: Sequence[Any]) -> None:
         """Write more trajectories with the same variables; on disk when this returns."""
@@ -360,6 +361,10 @@ class Writer:
         )
         number = range(self._file.count, self._file.count + len(objects))
         self._file.append(whole.assign_coords({SAMPLE: list(number)}))
+
+    def go_on(self, mark: int, count: int) -> None:
+        """Keep the first `count` trajectories of the file; the next batch comes behind them."""
+        self._file.go_on(count)
 
     def __enter__(self) -> Writer:
         return self

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,8 @@ from sciflow.runtime.output import refuse
 from . import files, simulation
 from .physics import EQUATIONS
 from .trajectories import SAMPLE
+
+_INTERRUPTED = 130
 
 Given = Annotated[
     Path, typer.Option("--given", metavar="FILE", help="What is known: .nc or .zarr.")
@@ -145,28 +148,45 @@ def rollout(
         ),
     ] = 0.0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same samples.")] = 0,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", help="Trajectories at a time; each batch is written.")
+    ] = 100,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the file of an interrupted run.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
-) -> None:
+) -> int:
     """Carry a model further than it was trained for: each block begins where the last one ended.
 
-    Several models, or samples that leave out channels, are ensembles beside that of the sampler.
+    Several models, or samples that leave out channels, are ensembles beside that of the sampler. The file is written
+    batch by batch, so that Ctrl-C keeps what was made; the same command with --resume goes on where it stopped.
     """
-    from .adapter import Writer
-    from .rollout import ensemble, thinned
-    from .rollout import rollout as rolled
+    from sciflow.runtime.generate import produce
+    from sciflow.runtime.output import Output
 
-    refuse(output)
-    models, starts = [load(name) for name in model], files.read(given)
-    if len(models) == 1 and not dropout:
-        made = rolled(models[0], starts, blocks, number, seed, device=device)
-    else:
-        members = [one for _ in range(number) for one in models]
+    from .adapter import Fields
+    from .rollout import Rollout, thinned
+
+    files.suffix_of(output)  # no folder of everything
+    with Output(output, Fields) as out:
+        models, starts = [load(name) for name in model], files.read(given)
+        drawn = {"members": number, "dropout": dropout}
+        if len(models) > 1 or dropout:
+            models, number = [one for _ in range(number) for one in models], 1
         if dropout:
-            members = [thinned(one, dropout, seed + k) for k, one in enumerate(members)]
-        made = ensemble(members, starts, blocks, seed, device=device)
-    with Writer(output) as out:
-        out.append(made)
-    print(f"{len(made)} trajectories of {blocks} blocks: {output}")
+            models = [thinned(one, dropout, seed + k) for k, one in enumerate(models)]
+        plan = Rollout.of(models, starts, blocks, number, seed, batch_size, drawn, device=device)
+        with progress.samples("trajectories") as tell:
+            made, whole = produce(plan, out, tell, resume)
+    if whole:
+        print(f"{len(made)} trajectories of {blocks} blocks: {output}")
+        return 0
+    kept = f"kept in {output}; the same command with --resume goes on"
+    print(
+        f"interrupted: {len(made)} of {plan.n} trajectories made, {kept if len(made) else 'nothing written'}",
+        file=sys.stderr,
+    )
+    return _INTERRUPTED
 
 
 def refine(

@@ -82,7 +82,7 @@ def read(path: str | Path, chunks: Mapping[str, int] | None = None) -> xr.Datase
             data = xr.open_dataset(path, chunks=dict(chunks) if chunks is not None else None)
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         raise SciflowError(
-            f"{path}: cannot be read ({_why(error)}), expected a whole {suffix} file; it may be truncated or of "
+            f"{path}: cannot be read ({why(error)}), expected a whole {suffix} file; it may be truncated or of "
             "another kind: fetch it again, or look at it with ncdump -h"
         ) from error
     if not data.data_vars:
@@ -106,7 +106,7 @@ def load(data: xr.Dataset, names: Sequence[str], path: str | Path = "data") -> x
             found[name] = data[name].load()
         except (OSError, RuntimeError, ValueError) as error:
             raise SciflowError(
-                f"{path}: variable {name} cannot be read ({_why(error)}), expected a whole file; fetch it again"
+                f"{path}: variable {name} cannot be read ({why(error)}), expected a whole file; fetch it again"
             ) from error
     return xr.Dataset(found, attrs=data.attrs)
 
@@ -267,11 +267,11 @@ def write(data: xr.Dataset, path: str | Path) -> None:
             if path.is_dir():
                 shutil.rmtree(path)
         else:
-            described(data).to_netcdf(part, engine="netcdf4", encoding=_encoding(data))
+            described(data).to_netcdf(part, engine="netcdf4", encoding=encoding(data))
         os.replace(part, path)
     except OSError as error:
         raise SciflowError(
-            f"{path}: cannot be written ({_why(error)}), expected a writable file; name another"
+            f"{path}: cannot be written ({why(error)}), expected a writable file; name another"
         ) from error
     finally:
         if part.is_dir():
@@ -280,116 +280,12 @@ def write(data: xr.Dataset, path: str | Path) -> None:
             part.unlink(missing_ok=True)
 
 
-class Writer:
-    """A file that grows along one dimension; what was appended stays, whatever happens after.
-
-    Opening asks whether the file may be written; one already there is overwritten by the first batch, not sooner.
-
-    Args:
-        path: A file ending in one of `SUFFIXES`.
-        along: The dimension that grows, e.g. ``"sample"``.
-
-    Raises:
-        SciflowError: The suffix is unknown or the path cannot be written.
-    """
-
-    def __init__(self, path: str | Path, along: str = "sample") -> None:
-        self.path, self.along = Path(path), along
-        self.count = 0
-        self._zarr = suffix_of(path) == ".zarr"
-        self._file: Any = None
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise self._refused(error) from error
-        if not os.access(self.path if self.path.exists() else self.path.parent, os.W_OK):
-            raise SciflowError(
-                f"{self.path}: cannot be written, expected a writable file; name another"
-            )
-
-    def append(self, data: xr.Dataset) -> None:
-        """Write more along the growing dimension; on disk when this returns.
-
-        Raises:
-            SciflowError: The dimension or a variable is missing, or the disk refuses.
-        """
-        if self.along not in data.dims:
-            raise expected("dimensions", tuple(map(str, data.dims)), f"one named {self.along!r}")
-        try:
-            if self._zarr:
-                self._append_zarr(data)
-            elif not self.count:
-                described(data).to_netcdf(
-                    self.path,
-                    engine="netcdf4",
-                    encoding=_encoding(data) | _dates(data, self.along),
-                    unlimited_dims=[self.along],
-                )
-            else:
-                self._append_netcdf(data)
-        except OSError as error:
-            raise self._refused(error) from error
-        self.count += data.sizes[self.along]
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-    def __enter__(self) -> Writer:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _append_netcdf(self, data: xr.Dataset) -> None:
-        import netCDF4
-
-        if self._file is None:
-            self._file = netCDF4.Dataset(self.path, "a")
-        for name, variable in self._file.variables.items():
-            if self.along not in variable.dimensions:
-                continue
-            if name not in data:
-                raise expected("variables", sorted(map(str, data.data_vars)), f"{name} among them")
-            place = tuple(
-                slice(self.count, self.count + data.sizes[self.along])
-                if dim == self.along
-                else slice(None)
-                for dim in variable.dimensions
-            )
-            values = data[name].transpose(*variable.dimensions).values
-            if values.dtype.kind == "M":
-                values = (values - np.datetime64(0, "m")) // np.timedelta64(1, "m")
-            variable[place] = values
-        self._file.sync()
-
-    def _append_zarr(self, data: xr.Dataset) -> None:
-        if not self.count:
-            described(data).to_zarr(self.path, mode="w", zarr_format=2)
-        else:
-            grown = data.drop_vars([n for n in data.variables if self.along not in data[n].dims])
-            grown.to_zarr(self.path, append_dim=self.along)
-
-    def _refused(self, error: OSError) -> SciflowError:
-        return SciflowError(
-            f"{self.path}: cannot be written ({_why(error)}), expected a writable file; name another"
-        )
-
-
-def _encoding(data: xr.Dataset) -> dict[str, dict[str, Any]]:
+def encoding(data: xr.Dataset) -> dict[str, dict[str, Any]]:
+    """How variables of numbers are packed in netCDF."""
     packed = {"zlib": True, "complevel": 1, "shuffle": True}
     return {
         str(n): dict(packed) for n, v in data.data_vars.items() if v.ndim and v.dtype.kind == "f"
     }
-
-
-def _dates(data: xr.Dataset, along: str) -> dict[str, dict[str, Any]]:
-    """One way to count for dates that grow with the file, whatever the first of them are."""
-    unit = {"units": "minutes since 1970-01-01 00:00:00", "calendar": "standard", "dtype": "int64"}
-    growing = (n for n, v in data.coords.items() if along in v.dims and v.dtype.kind == "M")
-    return {str(n): dict(unit) for n in growing}
 
 
 def _plain(units: str) -> str:
@@ -408,6 +304,7 @@ def _shown(step: Any) -> str:
     return f"{float(step):g}"
 
 
-def _why(error: BaseException) -> str:
+def why(error: BaseException) -> str:
+    """What went wrong, in one line."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(str(text).split())[:160]

@@ -22,9 +22,10 @@ one mask for a member's whole trajectory, drawn by channel).
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +34,8 @@ import xarray as xr
 from torch import Tensor, nn
 
 from sciflow.errors import expected
+from sciflow.runtime.generate import BATCH_SIZE, Generation
+from sciflow.runtime.resume import fingerprint
 from sciflow.streams import Streams
 
 from . import files
@@ -43,6 +46,169 @@ if TYPE_CHECKING:
     from sciflow.model import Model
 
 _SEEDS = 1_000_003
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """A rollout about to run, made by `Rollout.of`; `sciflow.runtime.generate.produce` writes it batch by batch.
+
+    Args:
+        models: Models, each with the seed of its first block.
+        given: Starts and all else that is given.
+        starts: What is given for the first block, ``sample`` in front.
+        blocks: How many blocks.
+        each: Trajectories of each model.
+        batch_size: Trajectories that are carried on together, through all blocks.
+        chosen: Further arguments of `Generation.of`.
+        facts: What else decides the trajectories, as plain values.
+    """
+
+    models: tuple[tuple[Model, int], ...]
+    given: xr.Dataset
+    starts: xr.Dataset
+    blocks: int
+    each: int
+    batch_size: int
+    chosen: Mapping[str, Any]
+    facts: Mapping[str, Any]
+
+    @classmethod
+    def of(
+        cls,
+        models: Sequence[Model],
+        given: xr.Dataset,
+        blocks: int = 1,
+        members: int = 1,
+        seed: int = 0,
+        batch_size: int = BATCH_SIZE,
+        facts: Mapping[str, Any] | None = None,
+        **chosen: Any,
+    ) -> Rollout:
+        """Check what is asked; see `rollout` and `ensemble`.
+
+        Raises:
+            SciflowError: There are no models, one also needs the end, or the data do not fit it.
+        """
+        if not models:
+            raise expected("models of an ensemble", "none", "at least one")
+        if blocks < 1 or members < 1 or batch_size < 1:
+            raise expected(
+                "blocks, members, batch size", (blocks, members, batch_size), "at least 1"
+            )
+        for model in models:
+            layout = getattr(model.adapter, "layout", None)
+            if not isinstance(layout, Layout):
+                raise expected(
+                    f"model {model.name}", "a forecast", "one of trajectories", "use generate"
+                )
+            if layout.ends:
+                raise expected(
+                    "model to roll out", "one that is given the end", "one of the start alone"
+                )
+            for dim in layout.coordinates:
+                if dim in given.coords:
+                    files.check_coordinate(given, dim)
+            starts = layout.asked(
+                layout.read(_part(layout, given, 0, blocks), False, path="given")
+            )
+        seeded = tuple((model, seed + k) for k, model in enumerate(models))
+        each = members * starts.sizes[SAMPLE]
+        return cls(seeded, given, starts, blocks, each, batch_size, chosen, dict(facts or {}))
+
+    @property
+    def model(self) -> Model:
+        """The first model."""
+        return self.models[0][0]
+
+    @property
+    def n(self) -> int:
+        """Number of trajectories."""
+        return len(self.models) * self.each
+
+    def settings(self) -> dict[str, Any]:
+        """All that decides the trajectories, as plain values."""
+        layout: Layout = self.model.adapter.layout
+        digest = hashlib.sha256()
+        for name in (*layout.fields, *(f"{n}0" for n in layout.fields), *layout.given):
+            if name in self.given:
+                values = np.ascontiguousarray(self.given[name].values)
+                digest.update(f"{name} {values.shape}".encode() + values.tobytes())
+        first = Generation.of(self.model, 1, self.models[0][1], **self.chosen).settings()
+        return {
+            **first,
+            "n": self.n,
+            "batch_size": self.batch_size,
+            "blocks": self.blocks,
+            "given": digest.hexdigest()[:16],
+            "models": [fingerprint(model) for model, _ in self.models],
+            **self.facts,
+        }
+
+    def batches(
+        self, progress: Callable[[float, int], None] | None = None, first: int = 0
+    ) -> Iterator[list[xr.Dataset]]:
+        """Make the trajectories; yields those of each batch when their last block is there.
+
+        Args:
+            progress: Told how far it is.
+            first: Number of the first trajectory: those before it are there already.
+        """
+        while first < self.n:
+            k, begin = divmod(first, self.each)
+            end = min(self.each, begin + self.batch_size)
+
+            def tell(share: float, done: int = first, size: int = end - begin) -> None:
+                if progress is not None:
+                    progress(done + size * share, self.n)
+
+            yield self._rolled(*self.models[k], range(begin, end), tell)
+            first += end - begin
+
+    def _rolled(
+        self, model: Model, seed: int, numbers: range, tell: Callable[[float], None]
+    ) -> list[xr.Dataset]:
+        """Some trajectories of one model, through all blocks."""
+        layout: Layout = model.adapter.layout
+        asked, parts = self.starts, []
+        # Sample i takes row i modulo the number of rows.
+        order = np.argsort(np.asarray(numbers) % len(numbers))
+        for k in range(self.blocks):
+            plan = Generation.of(
+                model, numbers.stop, seed + k * _SEEDS, options={"given": asked},
+                **{**self.chosen, "batch_size": len(numbers)},
+            )  # fmt: skip
+
+            def ahead(done: float, _: int, k: int = k) -> None:
+                tell((k + (done - numbers.start) / len(numbers)) / self.blocks)
+
+            parts.append(next(plan.batches(ahead, numbers.start)))
+            if k + 1 < self.blocks:
+                asked = self._asked(layout, k + 1, parts[-1], np.asarray(numbers), order)
+        return [_joined(layout, [part[i] for part in parts]) for i in range(len(numbers))]
+
+    def _asked(
+        self,
+        layout: Layout,
+        block: int,
+        before: Sequence[xr.Dataset],
+        numbers: np.ndarray,
+        order: np.ndarray,
+    ) -> xr.Dataset:
+        """What is given for a block: the last frames of the one before, and its part of the rest."""
+        last = xr.concat(
+            [before[i][list(layout.fields)].isel({TIME: -1}, drop=True) for i in order], SAMPLE
+        )
+        known = _part(layout, self.given, block, self.blocks)
+        rows = numbers[order] % known.sizes.get(SAMPLE, 1)
+        known = (
+            known.isel({SAMPLE: rows})
+            if SAMPLE in known.dims
+            else known.expand_dims({SAMPLE: len(order)})
+        )
+        known = known[[n for n in layout.given if n in known]].drop_vars(SAMPLE, errors="ignore")
+        starts = {f"{n}0": last[n].variable for n in layout.fields}
+        places = {d: list(layout.coordinates[d]) for d in layout.space}
+        return known.assign(starts).assign_coords(places)
 
 
 def rollout(
@@ -62,7 +228,7 @@ def rollout(
         blocks: How many.
         members: Samples of each start.
         seed: Seed.
-        settings: Further arguments of `sciflow.runtime.generate.generate`.
+        settings: Further arguments of `sciflow.runtime.generate.Generation.of`.
 
     Returns:
         ``members`` times as many trajectories as starts, each of ``blocks`` times as many frames; number i belongs to
@@ -71,41 +237,8 @@ def rollout(
     Raises:
         SciflowError: The model also needs the end, or the data do not fit it.
     """
-    from sciflow.runtime.generate import generate
-
-    if blocks < 1 or members < 1:
-        raise expected("blocks, members", (blocks, members), "at least 1")
-    adapter: Any = model.adapter
-    layout: Layout = adapter.layout
-    if layout.ends:
-        raise expected("model to roll out", "one that is given the end", "one of the start alone")
-    for dim in layout.coordinates:
-        if dim in given.coords:
-            files.check_coordinate(given, dim)
-    asked = layout.asked(layout.read(_part(layout, given, 0, blocks), False, path="given"))
-    count = members * asked.sizes[SAMPLE]
-    parts: list[list[xr.Dataset]] = []
-    for k in range(blocks):
-        own = seed + k * _SEEDS
-        parts.append(generate(model, count, own, options={"given": asked}, **settings).objects)
-        if k + 1 < blocks:
-            last = xr.concat(
-                [one[list(layout.fields)].isel({TIME: -1}, drop=True) for one in parts[-1]], SAMPLE
-            )
-            known = _part(layout, given, k + 1, blocks)
-            rows = np.arange(count) % known.sizes.get(SAMPLE, 1)
-            known = (
-                known.isel({SAMPLE: rows})
-                if SAMPLE in known.dims
-                else known.expand_dims({SAMPLE: count})
-            )
-            known = known[[n for n in layout.given if n in known]].drop_vars(
-                SAMPLE, errors="ignore"
-            )
-            starts = {f"{n}0": last[n].variable for n in layout.fields}
-            places = {d: list(layout.coordinates[d]) for d in layout.space}
-            asked = known.assign(starts).assign_coords(places)
-    return [_joined(layout, [part[i] for part in parts]) for i in range(count)]
+    plan = Rollout.of([model], given, blocks, members, seed, **settings)
+    return [one for batch in plan.batches() for one in batch]
 
 
 def _part(layout: Layout, given: xr.Dataset, block: int, blocks: int) -> xr.Dataset:
@@ -190,10 +323,8 @@ def ensemble(
     Raises:
         SciflowError: There are no models.
     """
-    if not models:
-        raise expected("models of an ensemble", "none", "at least one")
-    made = [rollout(m, given, blocks, 1, seed + k, **settings) for k, m in enumerate(models)]
-    return [one for part in made for one in part]
+    plan = Rollout.of(models, given, blocks, 1, seed, **settings)
+    return [one for batch in plan.batches() for one in batch]
 
 
 def thinned(model: Model, share: float, seed: int) -> Model:
@@ -228,4 +359,4 @@ def thinned(model: Model, share: float, seed: int) -> Model:
     return replace(model, network=network)
 
 
-__all__ = ["ensemble", "rollout", "thinned"]
+__all__ = ["Rollout", "ensemble", "rollout", "thinned"]

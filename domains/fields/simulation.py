@@ -17,6 +17,7 @@ import xarray as xr
 from sciflow.errors import SciflowError, expected, unknown
 
 from . import files
+from .growing import Growing
 from .physics import EQUATIONS, Equation
 from .trajectories import SAMPLE, equation_of, from_xarray, to_xarray
 
@@ -90,7 +91,7 @@ def write(
     """
     if count < 1:
         raise expected("number of trajectories", count, "at least 1")
-    with files.Writer(path) as out:
+    with Growing(path) as out:
         for first in range(start, start + count, _AT_A_TIME):
             size = min(_AT_A_TIME, start + count - first)
             out.append(to_xarray(law, law.simulate(seed, size, first), first))
@@ -136,7 +137,7 @@ def again(
     Raises:
         SciflowError: What is given does not fit the equation, or cannot be solved with its time step.
     """
-    with files.Writer(path) as out:
+    with Growing(path) as out:
         for first in range(0, data.sizes.get(SAMPLE, 1), _AT_A_TIME):
             some = data.isel({SAMPLE: slice(first, first + _AT_A_TIME)}, missing_dims="ignore")
             values = from_xarray(some, law, path=source)

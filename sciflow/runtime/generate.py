@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -374,8 +374,24 @@ def generate(
     return Generated(objects, model, generation.settings(), time.perf_counter() - started)
 
 
+class Plan(Protocol):
+    """What `produce` makes: a generation, or a domain's own way to samples."""
+
+    @property
+    def model(self) -> Model: ...
+
+    @property
+    def n(self) -> int: ...
+
+    def settings(self) -> dict[str, Any]: ...
+
+    def batches(
+        self, progress: OnProgress | None = None, first: int = 0
+    ) -> Iterator[list[Any]]: ...
+
+
 def produce(
-    generation: Generation,
+    generation: Plan,
     output: Output,
     progress: OnProgress | None = None,
     resume: bool = False,
@@ -425,4 +441,4 @@ def produce(
     return Generated(objects, generation.model, settings, seconds, made=made), whole
 
 
-__all__ = ["BATCH_SIZE", "Generated", "Generation", "generate", "produce"]
+__all__ = ["BATCH_SIZE", "Generated", "Generation", "Plan", "generate", "produce"]

@@ -23,7 +23,7 @@ from ..errors import SciflowError, expected
 
 if TYPE_CHECKING:
     from ..model import Model
-    from .generate import Generation
+    from .generate import Plan
     from .output import Output
 
 
@@ -36,7 +36,7 @@ def fingerprint(model: Model) -> str:
     return digest.hexdigest()[:16]
 
 
-def identity(generation: Generation) -> dict[str, Any]:
+def identity(generation: Plan) -> dict[str, Any]:
     """What decides the samples, as plain values: all settings but how many, and how many at a time."""
     settings = generation.settings()
     for name in ("n", "batch_size", "device"):
@@ -61,7 +61,7 @@ class Record:
     made: int = 0
 
     @classmethod
-    def of(cls, generation: Generation, output: Output, resume: bool) -> Record | None:
+    def of(cls, generation: Plan, output: Output, resume: bool) -> Record | None:
         """Open the record of a generation, and the file behind the samples that it counts.
 
         Args:
@@ -89,7 +89,7 @@ class Record:
             if record.made > generation.n:
                 raise expected("-n", generation.n, f"at least the {record.made} that are there")
             if mark:
-                writer.go_on(mark)
+                writer.go_on(mark, record.made)
         return record
 
     @property
@@ -100,8 +100,7 @@ class Record:
     def note(self, count: int) -> None:
         """Count samples that are on the disk."""
         self.made += count
-        size = self.samples.stat().st_size
-        content = {"made": self.made, "bytes": size, "of": self.identity}
+        content = {"made": self.made, "bytes": _length(self.samples), "of": self.identity}
         checkpoint.write_text(self.path, json.dumps(content, indent=1) + "\n")
 
     def remove(self) -> None:
@@ -110,7 +109,7 @@ class Record:
 
     def _read(self) -> int:
         """Take the number of samples from the record; returns the length of the file with them."""
-        length = self.samples.stat().st_size if self.samples.exists() else 0
+        length = _length(self.samples)
         if not self.path.exists():
             if length:
                 what = "samples without a record of an interruption"
@@ -146,6 +145,11 @@ class Record:
             )
         self.made = made
         return mark
+
+
+def _length(path: Path) -> int:
+    """Bytes of a file; 1 of a store in a folder, which is there."""
+    return int(path.is_dir()) or (path.stat().st_size if path.exists() else 0)
 
 
 __all__ = ["Record", "fingerprint", "identity"]

@@ -10,6 +10,7 @@ import torch
 import xarray as xr
 
 from sciflow.domains.fields import dataset, files
+from sciflow.domains.fields.growing import Growing
 from sciflow.errors import SciflowError
 
 
@@ -136,7 +137,7 @@ def test_a_writer_keeps_what_was_appended(tmp_path: Path) -> None:
         )
 
     path = tmp_path / "new" / "u.nc"
-    with pytest.raises(RuntimeError), files.Writer(path) as out:
+    with pytest.raises(RuntimeError), Growing(path) as out:
         out.append(batch(0, 2))
         out.append(batch(2, 3))
         with xr.open_dataset(path) as seen:  # on disk at once
@@ -145,10 +146,10 @@ def test_a_writer_keeps_what_was_appended(tmp_path: Path) -> None:
     with xr.open_dataset(path) as seen:
         assert np.array_equal(seen["u"].values[:, 0], np.arange(5))
         assert np.array_equal(seen["sample"].values, np.arange(5))
-    with files.Writer(path) as out:
+    with Growing(path) as out:
         pass
     assert path.exists()
-    with pytest.raises(SciflowError, match="one named 'sample'"), files.Writer(path) as out:
+    with pytest.raises(SciflowError, match="one named 'sample'"), Growing(path) as out:
         out.append(batch(0, 1).rename(sample="member"))
 
 
@@ -162,7 +163,7 @@ def test_zarr_is_read_and_written_where_it_is_installed(tmp_path: Path) -> None:
     files.write(weather(), tmp_path / "a.zarr")
     again = files.read(tmp_path / "a.zarr")
     assert again.sizes["latitude"] == 4 and again.attrs["Conventions"].startswith("CF")
-    with files.Writer(tmp_path / "b.zarr") as out:  # grows batch by batch
+    with Growing(tmp_path / "b.zarr") as out:  # grows batch by batch
         for start in (0, 2):
             data = {"u": (("sample", "x"), np.full((2, 3), start, np.float32))}
             out.append(xr.Dataset(data, {"sample": [start, start + 1], "x": [0.0, 0.5, 1.0]}))

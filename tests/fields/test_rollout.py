@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +15,12 @@ import xarray as xr
 
 from sciflow.domains.fields import Fields, commands
 from sciflow.domains.fields.physics import Burgers, KuramotoSivashinsky
-from sciflow.domains.fields.rollout import ensemble, rollout, thinned
+from sciflow.domains.fields.rollout import Rollout, ensemble, rollout, thinned
 from sciflow.domains.fields.trajectories import to_xarray
 from sciflow.errors import SciflowError
 from sciflow.model import Model, Sampling
+from sciflow.runtime.generate import produce
+from sciflow.runtime.output import Output
 
 KS = KuramotoSivashinsky(points=16, frames=4, horizon=4.0, length=22.0, resolution=32)
 FORCED = Burgers(8, 4, 2.0, resolution=16, viscosity=0.1)
@@ -107,3 +111,38 @@ def test_ensembles_of_models_and_of_thinned_ones() -> None:
         ensemble([], starts)
     with pytest.raises(SciflowError, match="blocks"):
         rollout(one, starts, 0)
+
+
+def test_batches_are_the_whole_and_an_interrupted_rollout_goes_on(tmp_path: Path) -> None:
+    """Trajectories in batches that cut across starts, models and blocks; after Ctrl-C the same file, bit by bit."""
+    one, data = model_of(KS)
+    other, _ = model_of(KS, 1)
+    starts = data.isel(sample=[0, 1])
+    plan = Rollout.of([one, other], starts, 2, 2, batch_size=3, **SETTINGS)
+    sizes = [len(batch) for batch in plan.batches()]
+    assert plan.n == 8 and sizes == [3, 1, 3, 1]
+    alone = [
+        *rollout(one, starts, 2, 2, 0, **SETTINGS),
+        *rollout(other, starts, 2, 2, 1, **SETTINGS),
+    ]
+    for made, wanted in zip((x for b in plan.batches() for x in b), alone, strict=True):
+        assert np.allclose(made["u"], wanted["u"], atol=1e-4)
+
+    def written(name: str, stop: float = np.inf, resume: bool = False, seed: int = 0) -> bool:
+        def press(done: float, total: int) -> None:
+            if done > stop:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        plan = Rollout.of([one, other], starts, 2, 2, seed, batch_size=3, **SETTINGS)
+        with Output(tmp_path / name, Fields) as out:
+            return produce(plan, out, press, resume)[1]
+
+    assert written("whole.nc") and not written("cut.nc", 4.5)
+    whole = xr.load_dataset(tmp_path / "whole.nc")
+    kept = xr.load_dataset(tmp_path / "cut.nc")
+    assert kept.identical(whole.isel(sample=slice(4)))
+    with pytest.raises(SciflowError, match="seed: 0 there, 1 here"):
+        written("cut.nc", resume=True, seed=1)
+    assert written("cut.nc", resume=True)
+    assert xr.load_dataset(tmp_path / "cut.nc").identical(whole)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cut.nc", "whole.nc"]

@@ -12,6 +12,7 @@ import xarray as xr
 
 from sciflow.domains.fields import Fields, files, trajectories
 from sciflow.domains.fields.commands import simulate
+from sciflow.domains.fields.growing import Growing
 from sciflow.domains.fields.layout import Layout
 from sciflow.domains.fields.pdebench import PDEBenchFile
 from sciflow.domains.fields.physics import Burgers, Incompressible
@@ -23,7 +24,7 @@ BURGERS = Burgers(8, 4, 1.0, resolution=32, viscosity=0.05)
 
 def test_a_simulation_survives_the_way_through_a_file_and_runs_again(tmp_path: Path) -> None:
     path = tmp_path / "burgers.nc"
-    with files.Writer(path) as out:
+    with Growing(path) as out:
         for start in (0, 2):
             made = BURGERS.simulate(7, 2, start=start)
             out.append(trajectories.to_xarray(BURGERS, made, start))
