@@ -69,10 +69,10 @@ def module(name: str) -> ModuleType:
     """
     if name not in names():
         raise unknown("domain", name, names())
+    if name in _points():
+        return _foreign(_points()[name])
     try:
-        return (
-            _points()[name].load() if name in _points() else importlib.import_module(_place(name))
-        )
+        return importlib.import_module(_place(name))
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] == "sciflow":
             raise
@@ -80,6 +80,21 @@ def module(name: str) -> ModuleType:
             f"domain {name}: got no library {error.name!r}, expected it to be installed; do: "
             f"pip install '.[{name}]' in a checkout of sciflow"
         ) from error
+
+
+def _foreign(point: EntryPoint) -> ModuleType:
+    """Import the domain of a third party; whatever is wrong with it must not stop the others."""
+    try:
+        found = point.load()
+        found.ADAPTER  # noqa: B018
+    except Exception as error:
+        raise expected(
+            f"domain {point.name} of package {point.value!r}",
+            f"{type(error).__name__}: {error}",
+            "a module that can be imported and has an ADAPTER",
+            "mend that package, install what it needs, or uninstall it",
+        ) from error
+    return found
 
 
 def adapter(name: str) -> type[Adapter]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,17 @@ def _seeded() -> None:
     import torch
 
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def rediscover() -> Iterator[Callable[[], None]]:
+    """Call it to have the domains looked for again: a package has been installed since."""
+    from sciflow import registry
+
+    def forget() -> None:
+        for function in vars(registry).values():
+            if hasattr(function, "cache_clear"):
+                function.cache_clear()
+
+    yield forget
+    forget()

@@ -3,7 +3,8 @@
 In a README, blocks run from top to bottom in one empty folder:
 
 - ``python`` blocks share one namespace;
-- in ``bash`` and ``console`` blocks the lines that begin with ``sciflow`` run, with ``-n`` lowered to stay quick;
+- in ``bash`` and ``console`` blocks the lines that begin with ``sciflow`` run, with ``-n`` lowered to stay quick, and
+  ``pip install .`` installs the folder, for this page alone;
 - a block that follows ``<!-- file: NAME -->`` is written to that file;
 - a block that follows ``<!-- not run: REASON -->`` is left alone.
 """
@@ -16,8 +17,10 @@ import importlib
 import importlib.util
 import re
 import shlex
+import subprocess
 import sys
 import types
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,7 +67,8 @@ def commands(body: str) -> list[list[str]]:
     """The ``sciflow`` commands of a shell block, prompts and comments dropped, as argument lists."""
     lines = re.sub(r"\\\n\s*", " ", body).splitlines()
     bare = (line.removeprefix("$ ").strip() for line in lines)
-    return [shlex.split(line, comments=True) for line in bare if line.startswith("sciflow ")]
+    shown = [line for line in bare if line.startswith("sciflow ") or line == "pip install ."]
+    return [shlex.split(line, comments=True) for line in shown]
 
 
 def lowered(arguments: list[str]) -> list[str]:
@@ -74,6 +78,13 @@ def lowered(arguments: list[str]) -> list[str]:
         if word in ("-n", "--number") and few[i + 1].isdigit():
             few[i + 1] = str(min(int(few[i + 1]), MOST))
     return few
+
+
+def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Install the package in `folder` where only this test finds it."""
+    command = "-m pip install -q --no-deps --no-build-isolation --no-index --target".split()
+    subprocess.run([sys.executable, *command, str(folder / "site"), str(folder)], check=True)
+    monkeypatch.syspath_prepend(folder / "site")
 
 
 def run_command(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +97,9 @@ def run_command(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("readme", READMES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_blocks_run(readme: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_run(
+    readme: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rediscover: Callable[[], None]
+) -> None:
     monkeypatch.chdir(tmp_path)
     module = types.ModuleType("__readme__")
     monkeypatch.setitem(sys.modules, module.__name__, module)
@@ -108,6 +121,10 @@ def test_blocks_run(readme: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         elif block.language in ("bash", "sh", "console"):
             for arguments in commands(block.body):
                 try:
+                    if arguments[0] == "pip":
+                        install(tmp_path, monkeypatch)
+                        rediscover()
+                        continue
                     run_command(lowered(arguments), monkeypatch)
                 except Exception as error:
                     pytest.fail(
