@@ -19,9 +19,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import networkx as nx
 
@@ -32,6 +33,8 @@ from sciflow.errors import SciflowError, expected
 from .labels import plain
 
 SUFFIXES = (".jsonl", ".json", ".edges", ".graphml", ".pt")
+_GROWING = (".jsonl", ".edges")
+"""Formats without an end: a batch is added behind what is there."""
 
 
 def read(path: str | Path, progress: Callable[[int], object] | None = None) -> Read:
@@ -234,17 +237,14 @@ class Writer:
         self._begun = False
 
     def append(self, objects: Sequence[nx.Graph]) -> None:
-        """Write a batch; formats with an end are written anew."""
+        """Write a batch, which is on the disk on return; formats with an end are written anew."""
         suffix = self.path.suffix.lower()
-        if suffix in (".jsonl", ".edges"):
+        if suffix in _GROWING:
             make = _line if suffix == ".jsonl" else _paragraph
-            try:
-                with open(self.path, "a" if self._begun else "w", encoding="utf-8") as file:
-                    file.writelines(make(graph) for graph in objects)
-            except OSError as error:
-                raise expected(
-                    str(self.path), error.strerror, "a place that can be written"
-                ) from None
+            with _open(self.path, "a" if self._begun else "w") as file:
+                file.writelines(make(graph) for graph in objects)
+                file.flush()
+                os.fsync(file.fileno())
             self._begun = True
             return
         self._graphs += objects
@@ -256,11 +256,36 @@ class Writer:
             writer.add_graphs(self._graphs)
             write_text(self.path, str(writer) + "\n")
 
+    def go_on(self, mark: int, count: int) -> None:
+        """Keep the first `count` graphs, which end `mark` bytes into a file that grows; the next batch comes behind.
+
+        Raises:
+            SciflowError: The file is gone, cannot be written, or holds other graphs than it did.
+        """
+        if self.path.suffix.lower() in _GROWING:
+            with _open(self.path, "r+") as file:
+                file.truncate(mark)
+            self._begun = True
+            return
+        found = read(self.path)
+        if found.skipped or len(found.objects) < count:
+            raise expected(
+                str(self.path), f"{len(found.objects)} graphs", f"the {count} of its record"
+            )
+        self._graphs = found.objects[:count]
+
     def __enter__(self) -> Writer:
         return self
 
     def __exit__(self, *error: object) -> None:
         pass
+
+
+def _open(path: Path, mode: str) -> TextIO:
+    try:
+        return open(path, mode, encoding="utf-8", newline="")
+    except OSError as error:
+        raise expected(str(path), error.strerror, "a place that can be written") from None
 
 
 def _line(graph: nx.Graph) -> str:
