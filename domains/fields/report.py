@@ -20,6 +20,7 @@ from sciflow.errors import SciflowError, expected
 
 from . import metrics, scores
 from .layout import TIME, Layout
+from .wavelet import Axis, Transform
 
 # Label of a figure, and which direction is better.
 _LABELS = {
@@ -95,7 +96,7 @@ class Metrics:
         figures = {}
         for name, figure in self.figures.items():
             kind, _, of = name.partition(" of ")
-            label, better = _LABELS[kind]
+            label, better = _LABELS.get(kind, (f"RMSE in wavelet {kind}", "lower"))
             figures[name] = {
                 "label": f"{label}, {of}" if of else label,
                 "kind": "mean",
@@ -258,9 +259,19 @@ def _errors(
     }
     columns = {name: function(p, u) for name, function in errors.items()}
     beside = {name: function(lasting, u) for name, function in errors.items()}
+    notes = {}
+    if (bands := _transform(layout, p)) is not None:
+        columns |= {f"band {n}": e for n, e in metrics.band_errors(p, u, bands).items()}
+        beside |= {f"band {n}": e for n, e in metrics.band_errors(lasting, u, bands).items()}
+        notes = {f"band {n}": _told(n, bands) for n in bands.bands}
     rows = [{name: float(column[k]) for name, column in columns.items()} for k in range(len(box))]
     found = {
-        name: Figure(float(column.mean()), len(box), float(beside[name].nan_to_num().mean()))
+        name: Figure(
+            float(column.mean()),
+            len(box),
+            float(beside[name].nan_to_num().mean()),
+            notes.get(name, ""),
+        )
         for name, column in columns.items()
     }
     members = len(box) // count
@@ -274,6 +285,23 @@ def _errors(
     for name in ("ensemble_nrmse", "crps", "spread_skill"):
         found[name] = Figure(None, min(count, len(box)), note=why)
     return rows, found, []
+
+
+def _transform(layout: Layout, box: Tensor) -> Transform | None:
+    """One level of wavelets over time and space; None where an axis is too short, or there are too many."""
+    if min(box.shape[1:]) < 2 or box.dim() > 4:
+        return None
+    axes = [
+        Axis(name, length, "periodization" if name in layout.periodic else "mirror")
+        for name, length in zip((TIME, *layout.space), box.shape[1:], strict=True)
+    ]
+    return Transform(tuple(axes))
+
+
+def _told(band: str, transform: Transform) -> str:
+    """What a band holds, in words."""
+    details = [a.name for a, letter in zip(transform.axes, band, strict=False) if letter == "d"]
+    return f"detail in {', '.join(details)}" if details else "the coarse part"
 
 
 def of_ensemble(

@@ -227,6 +227,24 @@ def test_written_trajectories_read_back_and_are_judged(data: xr.Dataset, tmp_pat
         Fields.metrics(read[::-1], read)
 
 
+def test_errors_stand_in_the_band_of_their_scale(data: xr.Dataset) -> None:
+    """What alternates from cell to cell is detail in space; from frame to frame, detail in time."""
+    truth = ones(data[["u", "f"]])[:2]
+    assert {"band aa1", "band ad1", "band da1", "band dd1"} <= set(
+        Fields.metrics(truth, truth).figures
+    )
+    for dim, band in (("x", "ad1"), ("time", "da1")):
+        sign = 0.1 * (-1.0) ** xr.DataArray(np.arange(truth[0].sizes[dim]), dims=dim)
+        made = [one.assign(u=one.u + sign * (one.time > 0)) for one in truth]
+        found = Fields.metrics(made, truth)
+        summary = found.summary()["figures"][f"band {band}"]
+        assert summary["label"] == f"RMSE in wavelet band {band}" and dim in summary["note"]
+        others = [
+            found[f"band {name}1"] for name in ("aa", "ad", "da", "dd") if f"{name}1" != band
+        ]
+        assert found[f"band {band}"] > 0.15 and max(others) < 0.1 * found[f"band {band}"]
+
+
 def test_a_store_that_is_a_folder_is_a_file_of_samples(data: xr.Dataset, tmp_path: Path) -> None:
     pytest.importorskip("zarr")
     path = tmp_path / "ensemble.zarr"
