@@ -138,6 +138,7 @@ def encode(
     max_atoms: int | None = None,
     pad_to: int | None = None,
     whole: bool = False,
+    left_out: Mapping[str, int] | None = None,
 ) -> Encoded:
     """Encode molecules; those that do not fit are left out, counted and named.
 
@@ -147,11 +148,12 @@ def encode(
         max_atoms: Largest number of heavy atoms; None takes all.
         pad_to: Number of atoms N to pad to; None is the largest molecule's.
         whole: Leave out molecules of more than one piece (salts, mixtures).
+        left_out: Molecules that were left out before, by reason; counted with the others.
 
     Raises:
         SciflowError: No molecule could be encoded.
     """
-    rows, kept, skipped = [], [], Counter()
+    rows, kept, skipped = [], [], Counter(left_out)
     for position, mol in enumerate(mols):
         row = _encode_one(mol, vocabulary, max_atoms, whole)
         if isinstance(row, str):

@@ -108,11 +108,11 @@ def load_graphs(
             whole = properties.table(path)
             rows = [whole[row - 1] for row in read.rows]
     names = Vocabulary(tuple(vocabulary)) if vocabulary else found_vocabulary(mols, max_atoms)
-    encoded = encode(mols, names, max_atoms, whole=True)
+    encoded = encode(mols, names, max_atoms, whole=True, left_out=left_out)
     kept = list(encoded.kept)
     mols, rows = [mols[k] for k in kept], [rows[k] for k in kept] if rows else []
     values = {name: properties.column(name, mols, rows, str(path)) for name in conditions}
-    return replace(encoded.graphs, properties=values), left_out + encoded.skipped
+    return replace(encoded.graphs, properties=values), encoded.skipped
 
 
 __all__ = ["GraphDataset", "found_vocabulary", "load_graphs"]

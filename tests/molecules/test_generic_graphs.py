@@ -184,6 +184,27 @@ def test_broken_rows_are_named_and_foreign_files_refused(tmp_path: Path) -> None
         files.Writer(tmp_path / "x.pt")
 
 
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"n": 2}, "a table with 'n' and 'edges'"),
+        ({"n": True, "edges": []}, "from 1 to 1,000,000"),
+        ({"n": 10**12, "edges": []}, "from 1 to 1,000,000"),
+        ({"n": 2, "edges": 1}, "a list of pairs"),
+        ({"n": 2, "edges": [1]}, "two numbers of nodes"),
+        ({"n": 2, "edges": [[0, 1, 1]]}, "two numbers of nodes"),
+        ({"n": 2, "edges": [[-1, 1]]}, "two numbers of nodes"),
+        ({"n": 2, "edges": [], "nodes": {"kind": ["a"]}}, "nodes.kind: .*a list of 2 values"),
+        ({"n": 2, "edges": [], "nodes": {"kind": 3}}, "nodes.kind: .*a list of 2 values"),
+        ({"n": 2, "edges": [[0, 1]], "links": {"w": [1, 2]}}, "links.w: .*a list of 1 values"),
+        ({"n": 2, "edges": [[0, 1]], "links": [1]}, "a table of lists"),
+    ],
+)
+def test_wrong_rows_say_what_is_wrong(row: dict, message: str) -> None:
+    with pytest.raises(SciflowError, match=message):
+        files.from_plain(row)
+
+
 def test_graphs_of_pyg_come_and_go(tmp_path: Path) -> None:
     data = pytest.importorskip("torch_geometric.data")
     graph = data.Data(

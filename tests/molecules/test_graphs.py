@@ -96,8 +96,10 @@ def test_what_does_not_fit_is_counted_by_reason() -> None:
     assert result.skipped["atom C is a radical"] == 1
     assert result.skipped["atom Cl is not in the vocabulary"] == 1
     assert result.skipped["more than 4 heavy atoms"] == 1
-    with pytest.raises(SciflowError, match="not in the vocabulary"):
-        encode(mols(["CCl"]), Vocabulary(("C",)))
+    with pytest.raises(
+        SciflowError, match="2 x not a SMILES; 1 x atom Cl is not in the vocabulary"
+    ):
+        encode(mols(["CCl"]), Vocabulary(("C",)), left_out={"not a SMILES": 2})
 
 
 def test_frequencies_count_real_elements_alone() -> None:

@@ -33,6 +33,8 @@ from sciflow.errors import SciflowError, expected
 from .labels import plain
 
 SUFFIXES = (".jsonl", ".json", ".edges", ".graphml", ".pt")
+MOST_NODES = 1_000_000
+"""A graph that says to have more is taken for a slip; its nodes alone would fill the memory."""
 _GROWING = (".jsonl", ".edges")
 """Formats without an end: a batch is added behind what is there."""
 
@@ -179,23 +181,38 @@ def from_plain(row: Any) -> nx.Graph:
     if not isinstance(row, dict) or "n" not in row or "edges" not in row:
         raise expected("graph", type(row).__name__, "a table with 'n' and 'edges'")
     count, edges = row["n"], row["edges"]
-    if not isinstance(count, int) or count < 1:
-        raise expected("n", count, "at least one node")
+    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MOST_NODES:
+        raise expected("n", count, f"a number of nodes from 1 to {MOST_NODES:,}")
     graph = nx.empty_graph(count)
-    for name, values in row.get("nodes", {}).items():
-        for node, value in zip(range(count), values, strict=True):
+    for name, values in _columns(row, "nodes", count):
+        for node, value in enumerate(values):
             graph.nodes[node][name] = value
+    if not isinstance(edges, list | tuple):
+        raise expected("edges", edges, "a list of pairs")
     for pair in edges:
+        if not isinstance(pair, list | tuple) or len(pair) != 2:
+            raise expected("edge", pair, "two numbers of nodes")
         one, other = pair
         if not (isinstance(one, int) and isinstance(other, int) and min(one, other) >= 0):
             raise expected("edge", pair, "two numbers of nodes")
         if max(one, other) >= count:
             raise expected("edge", pair, f"two nodes from 0 to {count - 1}")
         graph.add_edge(one, other)
-    for name, values in row.get("links", {}).items():
+    for name, values in _columns(row, "links", len(edges)):
         for pair, value in zip(edges, values, strict=True):
             graph.edges[tuple(pair)][name] = value
     return graph
+
+
+def _columns(row: dict[str, Any], key: str, count: int) -> Iterator[tuple[str, list[Any]]]:
+    """Attributes of nodes or links, a list of `count` values each."""
+    table = row.get(key, {})
+    if not isinstance(table, dict):
+        raise expected(key, table, "a table of lists")
+    for name, values in table.items():
+        if not isinstance(values, list | tuple) or len(values) != count:
+            raise expected(f"{key}.{name}", values, f"a list of {count} values")
+        yield name, values
 
 
 def to_plain(graph: nx.Graph) -> dict[str, Any]:
