@@ -83,18 +83,13 @@ def held(crystals: list[Crystal], groups: list[int]) -> dict[str, Any]:
     for crystal, asked in zip(crystals, groups, strict=True):
         found = symmetry.space_group(crystal, TOLERANCE)
         exact += found is not None and found[1] == asked
-        higher += (
-            found is not None and found[1] != asked and _operations(found[1]) > _operations(asked)
-        )
+        # More operations in the same cell: of a higher class, or by lattice translations that are finer.
+        higher += symmetry.operations(crystal, TOLERANCE) > len(group(asked).operations)
     return {
         "exact": exact / len(crystals),
         "higher": higher / len(crystals),
         "asked": len(crystals),
     }
-
-
-def _operations(number: int) -> int:
-    return len(group(number).operations)
 
 
 def chosen(model: Model, limit: int, choice: int) -> tuple[list[Crystal], list[int], int]:

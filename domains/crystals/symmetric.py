@@ -43,6 +43,7 @@ from .process import Process
 
 _ITERATIONS = 15
 _GRAIN = 1000  # as `arrangement` orders sites
+_LEAST = 1e-3  # how sure a symmetric place is at least
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,7 +207,8 @@ class Symmetric(Hook):
         e = self._like(self.orbits, m, "orbits")
         total = e @ (agree[rows, best] * moves).view(shape).sum(-1, keepdim=True)
         number = e @ moves.view(shape).to(m.dtype).sum(-1, keepdim=True)
-        sure = (total / number.clamp_min(1e-6)).clamp(0, 1).expand(shape)
+        # Above nothing, even where the beliefs speak against it: a place that is held at no length is none.
+        sure = (total / number.clamp_min(1e-6)).clamp(_LEAST, 1).expand(shape)
         return places.view(shape), torch.where(moves.view(shape), sure, 1.0)
 
     def _lattice(self, numbers: Tensor, real: Tensor) -> Tensor:

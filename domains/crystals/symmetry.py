@@ -36,15 +36,30 @@ def space_group(crystal: Crystal, tolerance: float = TOLERANCE) -> tuple[str, in
         crystal: A valid structure.
         tolerance: In angstrom.
     """
+    found = _dataset(crystal, tolerance)
+    return None if found is None else (str(found.international), int(found.number))
+
+
+def operations(crystal: Crystal, tolerance: float = TOLERANCE) -> int:
+    """Return the number of symmetry operations that map the cell to itself, translations within it among them.
+
+    Args:
+        crystal: A valid structure.
+        tolerance: In angstrom.
+    """
+    found = _dataset(crystal, tolerance)
+    return 0 if found is None else len(found.rotations)
+
+
+def _dataset(crystal: Crystal, tolerance: float) -> Any:
     spglib = need("spglib", "crystals")
     cell = (crystal.lattice, crystal.wrapped, crystal.species.astype(int))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = spglib.get_symmetry_dataset(cell, symprec=tolerance)
+            return spglib.get_symmetry_dataset(cell, symprec=tolerance)
     except Exception:  # what it raises for hopeless cells differs between versions
         return None
-    return None if found is None else (str(found.international), int(found.number))
 
 
 def number(wish: Any) -> int:

@@ -16,6 +16,8 @@ from sciflow.domains.crystals.wyckoff import group
 from sciflow.errors import SciflowError
 from sciflow.model import Model, Sampling
 from sciflow.runtime.generate import generate
+from sciflow.spaces import Circle
+from sciflow.state import State
 from sciflow.streams import Streams
 
 # International Tables A: multiplicity in the conventional cell and number of free coordinates, letter by letter.
@@ -127,6 +129,22 @@ def test_all_that_is_generated_has_the_group(
         assert found is not None
         if found[1] != number:  # it may have more
             assert len(group(found[1]).operations) > len(group(number).operations)
+
+
+def test_beliefs_that_speak_against_the_group_yield_to_it() -> None:
+    own = adapter("bayes")
+    wishes = {"formula": "MgO", "atoms": 4, "spacegroup": 47}
+    frame = own.frame(Streams.range(0, 0, 60, "sizes"), wishes)
+    hook = Symmetric.of(own.process, own.cells.standard, frame.condition)
+    rng = torch.Generator().manual_seed(0)
+    free = frame.masks["coordinates"][..., None, None]
+    beliefs = (
+        Circle().vectors(torch.rand(60, 4, 3, generator=rng)) * free
+    )  # as sure as they can be
+    fields = {"lattice": torch.randn(60, 6, generator=rng), "coordinates": beliefs}
+    state = State(fields, frame.masks, frame.condition)
+    for crystal in own.decode(hook.close(state)):
+        assert symmetry.operations(crystal, 1e-3) >= len(group(47).operations)
 
 
 def test_the_same_seed_gives_the_same_crystal_whatever_the_batch() -> None:
