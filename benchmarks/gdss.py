@@ -54,7 +54,7 @@ def quick(data: str) -> dict[str, tuple[dict[str, Any], str, int, int]]:
     langevin = {"snr": 0.2, "scale": SCALES[data], "norm": "sample"}
     pair = {"name": "predictor-corrector", "predictor": "reverse-diffusion", **langevin}
     found = {}
-    for steps in (25, 50, 100, 200):
+    for steps in (25, 50, 100, 200, 400):
         found[f"S4, {steps} steps"] = ({"name": "s4", **langevin}, "uniform", steps, steps)
     for steps in (25, 50, 100):
         title = f"predictor-corrector, {steps} steps"
