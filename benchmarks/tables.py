@@ -211,6 +211,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "molecules_zinc250k": lambda: beside().field("zinc250k"),
     "molecules_calls": lambda: beside().model_calls(),
     "gdss_calls": lambda: beside().gdss_calls(),
+    "gdss_calls_zinc250k": lambda: beside().gdss_calls("zinc250k"),
     "graphs": lambda: beside("tables_graphs").table(),
     "properties": lambda: beside("tables_wishes").properties(),
     "scaffolds": lambda: beside("tables_wishes").scaffolds(),
