@@ -218,6 +218,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "rewards": lambda: beside("tables_wishes").rewards(),
     "core": core,
     "crystals": lambda: beside("tables_crystals").prediction(),
+    "crystal_like": lambda: beside("tables_crystals").like(),
     "crystal_processes": lambda: beside("tables_crystals").processes(),
     "crystal_generation": lambda: beside("tables_crystals").generation(),
     "crystal_stability": lambda: beside("tables_crystals").stability(),

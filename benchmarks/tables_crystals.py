@@ -39,7 +39,18 @@ def prediction() -> str:
                     continue
                 ours = "" if "baselines" in file else f"sciflow `{data}`, "
                 rows.append(_prediction(f"{label}: {ours}{name}", row))
+        if (RESULTS / f"crystals-like-{data}.json").is_file():
+            for name, row in read(f"crystals-like-{data}")["results"]["test"].items():
+                told = f"{label}: `--like` the training file, no training: {name}"
+                rows.append(_prediction(told.replace("no training: all, and", "and"), row))
     return lines(_PREDICTION, rows)
+
+
+def like() -> str:
+    """Templates as they are, and what the flow makes of them."""
+    found = read("crystals-like-mp20")["results"]["validation"]
+    rows = [_prediction(name, row) for name, row in found.items()]
+    return lines(["validation structures of MP-20", *_PREDICTION[1:]], rows)
 
 
 def processes() -> str:
