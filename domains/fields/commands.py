@@ -29,6 +29,12 @@ Given = Annotated[
 Output = Annotated[Path, typer.Option("--output", "-o", help="File: .nc or .zarr.")]
 
 
+def _ask(output: Path) -> None:
+    """Refuse an output that cannot be written, before any work; a store that is there is replaced."""
+    if files.suffix_of(output) != ".zarr":
+        refuse(output)
+
+
 def simulate(
     equation: Annotated[
         str, typer.Argument(metavar="EQUATION", help=f"One of: {', '.join(EQUATIONS)}.")
@@ -78,7 +84,7 @@ def simulate(
             total = data.sizes.get(SAMPLE, 1)
             if not total:
                 raise expected(f"{source}: trajectories from number {start} on", 0, "at least one")
-            refuse(output)
+            _ask(output)
             simulation.again(law, data, output, source, more)
     print(f"{total} trajectories of {equation}: {output}")
 
@@ -107,7 +113,7 @@ def control(
 
     found = load(model)
     coding, equation = controls.controllable(found)
-    refuse(output)
+    _ask(output)
     data = files.read(given)
     known = coding.layout.read(data, False, path=given)
     task = controls.Task(known["start"][:, 0], known[END][:, 0])
@@ -208,7 +214,7 @@ def refine(
     from .adapter import Writer
     from .superresolution import refine as refined
 
-    refuse(output)
+    _ask(output)
     known = None if given is None else files.read(given)
     made = refined(load(model), files.read(file), known, levels, number, seed, device=device)
     with Writer(output) as out:

@@ -11,7 +11,7 @@ import pytest
 import torch
 import xarray as xr
 
-from sciflow.domains.fields import Fields, files
+from sciflow.domains.fields import Fields, commands, files
 from sciflow.domains.fields.growing import Growing
 from sciflow.domains.fields.physics import KuramotoSivashinsky
 from sciflow.domains.fields.trajectories import to_xarray
@@ -94,6 +94,17 @@ def test_what_is_there_stays_until_the_first_batch_is(
         with pytest.raises(Killed):
             out.append(forecasts(7, 1))
     assert files.read(path).load().identical(old)
+
+
+def test_verbs_replace_a_store_that_is_there(tmp_path: Path) -> None:
+    to_xarray(KS, KS.simulate(0, 2)).to_netcdf(tmp_path / "given.nc")
+    for name in ("again.zarr", "again.nc"):
+        for count in (2, 1):
+            commands.simulate("kuramoto", tmp_path / name, count, tmp_path / "given.nc")
+        assert files.read(tmp_path / name).sizes["sample"] == 1
+    (tmp_path / "folder.nc").mkdir()
+    with pytest.raises(SciflowError, match="got 'a folder'"):
+        commands.simulate("kuramoto", tmp_path / "folder.nc", 1, tmp_path / "given.nc")
 
 
 @KINDS
