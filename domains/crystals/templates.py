@@ -1,7 +1,7 @@
 """Templates: known crystals of the nearest compositions, the asked elements in their place.
 
 Related crystals that are known say more than a small model does: on MP-20, substitution into the nearest composition
-finds more than twice as many structures as half an hour of training. So samples begin with the templates: number i is
+finds twice as many structures as an hour of training. So samples begin with the templates: number i is
 the i-th nearest crystal of the file that has a cell of as many sites and differs from those before it, its elements
 replaced and its volume scaled (see `baselines.Substitution`); all further ones are the model's own.
 
