@@ -9,7 +9,7 @@ Reference: standard atomic weights (IUPAC); electronegativities on Pauling's sca
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import reduce
 from math import gcd, nan
 
@@ -105,13 +105,13 @@ def composition(species: Iterable[int]) -> dict[int, int]:
     return dict(sorted(Counter(map(int, species)).items()))
 
 
-def reduced(counts: dict[int, int]) -> dict[int, int]:
+def reduced(counts: Mapping[int, int]) -> dict[int, int]:
     """Return the smallest whole numbers in the same ratio: Na4Cl4 becomes NaCl."""
     divisor = reduce(gcd, counts.values(), 0) or 1
     return {z: n // divisor for z, n in counts.items()}
 
 
-def formula(counts: dict[int, int]) -> str:
+def formula(counts: Mapping[int, int]) -> str:
     """Return a formula, the least electronegative element first: ``SrTiO3``.
 
     Args:

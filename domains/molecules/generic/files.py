@@ -22,7 +22,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any
 
 import networkx as nx
 
@@ -204,7 +204,7 @@ def from_plain(row: Any) -> nx.Graph:
     return graph
 
 
-def _columns(row: dict[str, Any], key: str, count: int) -> Iterator[tuple[str, list[Any]]]:
+def _columns(row: dict[str, Any], key: str, count: int) -> Iterator[tuple[str, Sequence[Any]]]:
     """Attributes of nodes or links, a list of `count` values each."""
     table = row.get(key, {})
     if not isinstance(table, dict):
@@ -298,7 +298,7 @@ class Writer:
         pass
 
 
-def _open(path: Path, mode: str) -> TextIO:
+def _open(path: Path, mode: str) -> IO[Any]:
     try:
         return open(path, mode, encoding="utf-8", newline="")
     except OSError as error:
