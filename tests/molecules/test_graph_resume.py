@@ -81,3 +81,11 @@ def test_a_file_that_lost_graphs_is_refused(tmp_path: Path) -> None:
     path.write_text(json.dumps([{"n": 40, "edges": [[k, k + 1] for k in range(39)]}] * 2))
     with pytest.raises(SciflowError, match="got '2 graphs', expected the 3 of its record"):
         made(path, resume=True)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full here")
+def test_a_full_disk_is_one_error(tmp_path: Path) -> None:
+    path = tmp_path / "new.jsonl"
+    path.symlink_to("/dev/full")
+    with pytest.raises(SciflowError, match=r"new\.jsonl.*a place that can be written"):
+        files.Writer(path).append([nx.path_graph(3)])

@@ -21,6 +21,7 @@ import gzip
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -298,9 +299,12 @@ class Writer:
         pass
 
 
-def _open(path: Path, mode: str) -> IO[Any]:
+@contextmanager
+def _open(path: Path, mode: str) -> Iterator[IO[Any]]:
+    """An open file; whatever the disk refuses, writing included, is one error."""
     try:
-        return open(path, mode, encoding="utf-8", newline="")
+        with open(path, mode, encoding="utf-8", newline="") as file:
+            yield file
     except OSError as error:
         raise expected(str(path), error.strerror, "a place that can be written") from None
 
