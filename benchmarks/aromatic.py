@@ -1,8 +1,8 @@
 """Why aromatic rings are rare among samples: what a model of QM9 believes of the bond that a ring lacks.
 
-    SCIFLOW_DATA=... python benchmarks/aromatic.py --models runs/qm9 runs/qm9-long
+    SCIFLOW_DATA=... python benchmarks/aromatic.py -n 12000 --repeats 5
 
-Held-out molecules are noised to time t; the model says of each pair what it was. Averaged over pairs that are chosen
+Molecules, held out and of the training, are noised to time t; the model says of each pair what it was. Averaged over pairs that are chosen
 by the noisy graph alone, belief and truth must agree: a model that sees what makes the group does so by its training.
 The groups are pairs without a bond whose ends are joined by alternating bonds, so that a single one closes an aromatic
 ring of five (by an N or O) or of six. Results go to ``benchmarks/results/aromatic-qm9.json``.
@@ -84,26 +84,31 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--models", nargs="+", default=["qm9"])
-    parser.add_argument("-n", type=int, default=4000, help="held-out molecules")
+    parser.add_argument("--data", nargs="+", default=["qm9:test", "qm9:train"])
+    parser.add_argument("-n", type=int, default=4000, help="molecules of each")
     parser.add_argument("--times", type=float, nargs="+", default=[0.5, 0.7, 0.8, 0.9])
     parser.add_argument("--repeats", type=int, default=3, help="noisy graphs of each molecule")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    mols = Molecules.read("qm9:test").objects
-    random.Random(0).shuffle(mols)
     results = {}
-    for name in args.models:
-        model = sciflow.load(name)
-        adapter: Any = model.adapter
-        graphs = encode(mols[: args.n], adapter.vocabulary, adapter.max_atoms, whole=True).graphs
-        hetero = torch.tensor([symbol in ("N", "O") for symbol, _ in adapter.vocabulary.kinds])
-        data = GraphDataset(graphs, adapter.process)
-        model.network.eval()
-        results[name] = {str(t): judge(model, data, hetero, t, args.repeats) for t in args.times}
+    for reference in args.data:
+        mols = Molecules.read(reference).objects
+        mols = random.Random(0).sample(mols, min(args.n, len(mols)))
+        for name in args.models:
+            model = sciflow.load(name)
+            adapter: Any = model.adapter
+            graphs = encode(mols, adapter.vocabulary, adapter.max_atoms, whole=True).graphs
+            hetero = torch.tensor([symbol in ("N", "O") for symbol, _ in adapter.vocabulary.kinds])
+            data = GraphDataset(graphs, adapter.process)
+            model.network.eval()
+            print(f"{name} on {reference}")
+            results[f"{name}, {reference}"] = {
+                str(t): judge(model, data, hetero, t, args.repeats) for t in args.times
+            }
     path = write(
         "aromatic-qm9",
         seeds=list(range(args.repeats)),
-        data={"reference": "qm9:test", "molecules": args.n},
+        data={"references": args.data, "molecules of each": args.n},
         results=results,
     )
     print(f"\nwritten to benchmarks/results/{path.name}")
