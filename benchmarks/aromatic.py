@@ -2,10 +2,11 @@
 
     SCIFLOW_DATA=... python benchmarks/aromatic.py -n 12000 --repeats 5
 
-Molecules, held out and of the training, are noised to time t; the model says of each pair what it was. Averaged over pairs that are chosen
-by the noisy graph alone, belief and truth must agree: a model that sees what makes the group does so by its training.
-The groups are pairs without a bond whose ends are joined by alternating bonds, so that a single one closes an aromatic
-ring of five (by an N or O) or of six. Results go to ``benchmarks/results/aromatic-qm9.json``.
+Molecules, held out and of the training, are noised to time t; the model says of each pair what it was. Averaged over
+pairs that are chosen by the noisy graph alone, belief and truth must agree: a model that sees what makes the group
+does so by its training. The groups are pairs without a bond whose ends are joined by alternating bonds, so that a
+single one closes an aromatic ring of five (by an N or O) or of six. Results go to
+``benchmarks/results/aromatic-qm9.json``.
 """
 
 from __future__ import annotations
