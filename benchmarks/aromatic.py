@@ -23,7 +23,8 @@ from torch import Tensor
 import sciflow
 from sciflow.domains.molecules import Molecules
 from sciflow.domains.molecules.graphs import encode
-from sciflow.domains.molecules.networks.transformer import alternation, sum_of_ends, to_matrix
+from sciflow.domains.molecules.networks.ends import sum_of_ends, to_matrix
+from sciflow.domains.molecules.networks.transformer import alternation
 from sciflow.domains.molecules.training import GraphDataset
 from sciflow.state import State
 from sciflow.streams import Streams

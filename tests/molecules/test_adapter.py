@@ -89,20 +89,21 @@ def test_permuting_the_atoms_permutes_the_answer() -> None:
     with torch.no_grad():
         a, b = (net(molecules.encode([m]), t) for m in (mol, moved))
     assert torch.allclose(a["atoms"][0][order], b["atoms"][0], atol=1e-5)
-    from sciflow.domains.molecules.networks.transformer import to_matrix
+    from sciflow.domains.molecules.networks.ends import to_matrix
 
     matrix = [to_matrix(x["bonds"].transpose(1, 2), 5)[0] for x in (a, b)]
     assert torch.allclose(matrix[0][:, order][:, :, order], matrix[1], atol=1e-5)
 
 
 def test_large_graphs_take_the_other_gather_to_the_same_answer(monkeypatch) -> None:
-    from sciflow.domains.molecules.networks import transformer
+    from sciflow.domains.molecules.networks import ends
 
     molecules = adapter("marginal", TRANSFORMER)
     net, state, t = molecules.network().eval(), molecules.encode(mols()), torch.full((7,), 0.5)
     with torch.no_grad():
         dense = net(state, t)
-        monkeypatch.setattr(transformer, "_DENSE_NODES", 0)
+        monkeypatch.setattr(ends, "_PRODUCT", 0)
+        monkeypatch.setattr(ends, "_SUM", 0)
         gathered = net(state, t)
     assert all(torch.allclose(dense[k], gathered[k], atol=1e-5) for k in dense)
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -24,8 +23,9 @@ from torch import Tensor, nn
 
 from sciflow.conditions import Given
 from sciflow.errors import expected
-from sciflow.spaces import pair_index
 from sciflow.state import State
+
+from .ends import from_ends, sum_of_ends, to_ends, to_matrix, to_pairs
 
 _NODE_FEATURES = 9
 _PAIR_FEATURES = 8
@@ -34,82 +34,6 @@ _SMALL = 16
 """Nodes of a graph whose sums over edges the weights can begin with as they are drawn."""
 ALTERNATION = (2, 6)
 """Features of each node and each pair that `alternation` adds."""
-
-
-_DENSE_NODES = 16
-"""Up to this many nodes a gather is a product with a 0/1 matrix: faster on CPU, above all backwards."""
-
-
-@lru_cache(maxsize=256)
-@torch.inference_mode(False)  # kept for later calls, which may record gradients
-def _pair_map(nodes: int, device: torch.device) -> Tensor:
-    """Pair number of each of the N x N entries, P on the diagonal; flat int64 ``[N * N]``."""
-    i, j = pair_index(nodes, device)
-    table = torch.full((nodes, nodes), i.shape[0], device=device)
-    table[i, j] = table[j, i] = torch.arange(i.shape[0], device=device)
-    return table.flatten()
-
-
-@lru_cache(maxsize=256)
-@torch.inference_mode(False)
-def _selection(kind: str, nodes: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """0/1 matrices of the gathers below, ``[rows, columns]`` of the flattened axes."""
-    i, j = pair_index(nodes, device)
-    if kind == "matrix":  # [P, N * N]
-        return F.one_hot(_pair_map(nodes, device), i.shape[0] + 1)[:, :-1].t().to(dtype)
-    if kind == "pairs":  # [N * N, P], both entries of a pair
-        both = F.one_hot(i * nodes + j, nodes * nodes) + F.one_hot(j * nodes + i, nodes * nodes)
-        return both.t().to(dtype)
-    if kind == "ends":  # [P, N]
-        return (F.one_hot(i, nodes) + F.one_hot(j, nodes)).to(dtype)
-    return F.one_hot(i if kind == "first" else j, nodes).to(dtype)  # [P, N]
-
-
-def to_matrix(pairs: Tensor, nodes: int) -> Tensor:
-    """Spread values on pairs ``[..., P]`` to symmetric matrices ``[..., N, N]`` with zero diagonal."""
-    if nodes <= _DENSE_NODES:
-        flat = pairs @ _selection("matrix", nodes, pairs.device, pairs.dtype)
-    else:
-        flat = F.pad(pairs, (0, 1)).index_select(-1, _pair_map(nodes, pairs.device))
-    return flat.unflatten(-1, (nodes, nodes))
-
-
-def to_pairs(matrix: Tensor) -> Tensor:
-    """Sum the entries (i, j) and (j, i), i > j, of matrices ``[..., N, N]``: ``[..., P]``."""
-    nodes = matrix.shape[-1]
-    if nodes <= _DENSE_NODES:
-        return matrix.flatten(-2) @ _selection("pairs", nodes, matrix.device, matrix.dtype)
-    i, j = pair_index(nodes, matrix.device)
-    flat = matrix.flatten(-2)
-    return flat.index_select(-1, i * nodes + j).add_(flat.index_select(-1, j * nodes + i))
-
-
-def sum_of_ends(nodes: Tensor) -> Tensor:
-    """Sum over the two end nodes of each pair: ``[N, B, F]`` to ``[P, B, F]``."""
-    count, device = nodes.shape[0], nodes.device
-    if count <= _DENSE_NODES:
-        both = _selection("ends", count, device, nodes.dtype)
-        return (both @ nodes.flatten(1)).view(-1, *nodes.shape[1:])
-    i, j = pair_index(count, device)
-    return nodes.index_select(0, i).add_(nodes.index_select(0, j))
-
-
-def to_ends(nodes: Tensor) -> tuple[Tensor, Tensor]:
-    """Values of the two end nodes of each pair: ``[N, B, F]`` to twice ``[P, B, F]``."""
-    count, device = nodes.shape[0], nodes.device
-    if count <= _DENSE_NODES:
-        flat = nodes.flatten(1)
-        first, second = (_selection(k, count, device, nodes.dtype) for k in ("first", "second"))
-        shape = (-1, *nodes.shape[1:])
-        return (first @ flat).view(shape), (second @ flat).view(shape)
-    i, j = pair_index(count, device)
-    return nodes.index_select(0, i), nodes.index_select(0, j)
-
-
-def from_ends(pairs: Tensor, nodes: int) -> Tensor:
-    """Sum over the pairs that end in each node: ``[P, B, F]`` to ``[N, B, F]``."""
-    both = _selection("ends", nodes, pairs.device, pairs.dtype)
-    return (both.t() @ pairs.flatten(1)).view(nodes, *pairs.shape[1:])
 
 
 def time_features(t: Tensor, count: int) -> Tensor:
