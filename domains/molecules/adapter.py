@@ -174,11 +174,15 @@ class Molecules(Adapter):
         assert isinstance(start, Molecules)
         if self.network_name != "graph-transformer":
             return tensors
-        from .networks.transformer import ALTERNATION
+        from .networks.transformer import more_inputs
         from .transplant import transplant
 
-        new, old = (bool(a.network_options.get("alternation")) for a in (self, start))
-        more = ALTERNATION if new and not old else (0, 0)
+        names = ("alternation", "paths")
+        new, old = ([k for k in names if a.network_options.get(k)] for a in (self, start))
+        if new[: len(old)] != old:
+            what = f"at first {old}, as the weights of recipe.start"
+            raise expected("inputs of the network", new, what)
+        more = more_inputs(**dict.fromkeys(new[len(old) :], True))
         return transplant(tensors, self.max_atoms, self.vocabulary, start.vocabulary, more)
 
     @property

@@ -34,6 +34,8 @@ _SMALL = 16
 """Nodes of a graph whose sums over edges the weights can begin with as they are drawn."""
 ALTERNATION = (2, 6)
 """Features of each node and each pair that `alternation` adds."""
+PATHS = (3, 4)
+"""Features of each node and each pair that `paths` adds."""
 
 
 def time_features(t: Tensor, count: int) -> Tensor:
@@ -96,6 +98,33 @@ def alternation(single: Tensor, double: Tensor) -> tuple[Tensor, Tensor]:
     nodes = torch.stack([five.diagonal(dim1=1, dim2=2), around])
     walks = [three, other, three @ single, four, five, other @ one]
     return nodes.permute(2, 1, 0), to_pairs(torch.stack(walks)).permute(2, 1, 0)
+
+
+def paths(adjacency: Tensor) -> tuple[Tensor, Tensor]:
+    """Features of a (noisy, possibly soft) graph by which short cycles are known: walks that never turn back.
+
+    With A the adjacency, D its degrees and P_1 = A, the walks of k + 1 edges without an edge taken back at once are
+    P_2 = A A - D, P_(k+1) = P_k A - P_(k-1) (D - 1). Each number enters by log(1 + P). In a graph of few edges it is
+    about 1 where a random walk's share is a hundredth.
+
+    Reference: Alon, Benjamini, Lubetzky, Sodin, Non-backtracking random walks mix faster, arXiv:math/0610550.
+
+    Args:
+        adjacency: Probability that there is an edge, symmetric with zero diagonal ``[B, N, N]``.
+
+    Returns:
+        Node features ``[N, B, 3]``: closed walks of 3 to 5 edges; pair features ``[P, B, 4]``: walks of 2 to 5.
+    """
+    degree = adjacency.sum(-1)
+    onward = (degree - 1).clamp_min(0).unsqueeze(-2)
+    last, walk = adjacency, adjacency @ adjacency - torch.diag_embed(degree)
+    found = [walk]
+    for _ in range(3, 6):
+        last, walk = walk, walk @ adjacency - last * onward
+        found.append(walk)
+    walks = torch.stack(found).clamp_min(0).log1p()
+    nodes = walks[1:].diagonal(dim1=-2, dim2=-1)
+    return nodes.permute(2, 1, 0), to_pairs(walks).permute(2, 1, 0) / 2
 
 
 class Modulate(nn.Module):
@@ -197,6 +226,12 @@ def _linear_of_parts(layer: nn.Module, parts: Sequence[Tensor]) -> Tensor:
     return out.view(*parts[0].shape[:-1], -1)
 
 
+def more_inputs(alternation: bool = False, paths: bool = False) -> tuple[int, int]:
+    """Inputs of each node and each pair that the options of `GraphTransformer` add, in this order."""
+    chosen = [ALTERNATION] * alternation + [PATHS] * paths
+    return sum(nodes for nodes, _ in chosen), sum(pairs for _, pairs in chosen)
+
+
 class GraphTransformer(nn.Module):
     """Logits of the clean atoms and bonds from a noisy graph.
 
@@ -214,6 +249,7 @@ class GraphTransformer(nn.Module):
         condition: Width of the condition.
         features: Whether to compute structural features.
         alternation: Whether walks of alternating single and double bonds are among them (see `alternation`).
+        paths: Whether walks that never turn back are among them (see `paths`).
         conditions: Names of conditions ``[B, 2]`` to read, each a value and whether it is given; they change nothing at
             the start of training.
     """
@@ -236,12 +272,13 @@ class GraphTransformer(nn.Module):
         condition: int = 128,
         features: bool = True,
         alternation: bool = False,
+        paths: bool = False,
         conditions: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.atom_states, self.bond_states = atom_states, bond_states
         self.atom_classes, self.bond_classes = atom_classes, bond_classes
-        self.features, self.alternation = features, alternation
+        self.features, self.alternation, self.paths = features, alternation, paths
         if alternation and bond_classes < 3:
             raise expected(
                 "alternation", f"{bond_classes} kinds of bonds", "single and double ones"
@@ -251,9 +288,12 @@ class GraphTransformer(nn.Module):
         self.register_buffer("valence", torch.tensor(padded, dtype=torch.float32), False)
         orders = [*range(bond_classes), *([0] * (bond_states - bond_classes))]
         self.register_buffer("order", torch.tensor(orders, dtype=torch.float32), False)
-        more = ALTERNATION if alternation else (0, 0)
-        node_in = atom_states + (_NODE_FEATURES if features else 0) + more[0]
-        pair_in = atom_states + bond_states + (_PAIR_FEATURES if features else 0) + more[1]
+        shown = [
+            (atom_states, atom_states + bond_states),
+            (_NODE_FEATURES * features, _PAIR_FEATURES * features),
+            more_inputs(alternation=alternation, paths=paths),
+        ]
+        node_in, pair_in = (sum(widths) for widths in zip(*shown, strict=True))
         self.node_in = nn.Linear(node_in, width)
         self.pair_in = nn.Linear(pair_in, edge_width)
         self.size = nn.Embedding(max_atoms + 1, condition)
@@ -294,15 +334,19 @@ class GraphTransformer(nn.Module):
         pair_mask = state.masks["bonds"].to(dtype).t().unsqueeze(-1)
         atoms, bonds = atoms * mask.t().unsqueeze(-1), bonds * pair_mask
         node_inputs, pair_inputs = [atoms], [sum_of_ends(atoms), bonds]
+        linked = bonds[..., 1 : self.bond_classes].sum(-1).clamp(0, 1)
         if self.features:
-            linked = bonds[..., 1 : self.bond_classes].sum(-1).clamp(0, 1)
             order = (bonds @ self.order).clamp(0, self.bond_classes)
-            order, linked = to_matrix(torch.stack([order.t(), linked.t()]), count)
-            nodes, pairs = structure(order, linked, (atoms @ self.valence).t())
+            of_order, of_links = to_matrix(torch.stack([order.t(), linked.t()]), count)
+            nodes, pairs = structure(of_order, of_links, (atoms @ self.valence).t())
             node_inputs.append(nodes)
             pair_inputs.append(pairs)
         if self.alternation:
             nodes, pairs = alternation(*to_matrix(bonds[..., 1:3].permute(2, 1, 0), count))
+            node_inputs.append(nodes)
+            pair_inputs.append(pairs)
+        if self.paths:
+            nodes, pairs = paths(to_matrix(linked.t(), count))
             node_inputs.append(nodes)
             pair_inputs.append(pairs)
         nodes = self.node_in(torch.cat(node_inputs, -1))
