@@ -181,7 +181,7 @@ def test_broken_rows_are_named_and_foreign_files_refused(tmp_path: Path) -> None
         with pytest.raises(SciflowError):
             files.read(tmp_path / name)
     with pytest.raises(SciflowError, match="expected one of .jsonl"):
-        files.Writer(tmp_path / "x.pt")
+        files.Writer(tmp_path / "x.jsonl.gz")
 
 
 @pytest.mark.parametrize(
@@ -224,6 +224,20 @@ def test_graphs_of_pyg_come_and_go(tmp_path: Path) -> None:
     assert back.x.tolist() == [[1, 0], [0, 1], [1, 0]] and back.edge_index.shape == (2, 4)
     adapter = Graphs.from_graphs(encoded, "marginal", TRANSFORMER)
     assert same(adapter.decode(adapter.encode([graph]))[0], found)
+
+    with files.Writer(tmp_path / "ours.pt") as writer:
+        writer.append([found])
+        writer.append([found, nx.empty_graph(1)])
+    three = files.read(tmp_path / "ours.pt").objects
+    assert same(three[0], found) and same(three[1], found) and len(three[2]) == 1
+    (first, *_) = torch.load(tmp_path / "ours.pt", weights_only=False)
+    assert torch.equal(first.x, graph.x) and first.edge_attr.tolist() == [[3], [0], [3], [0]]
+    nx.set_node_attributes(found, "town", "kind")
+    with pytest.raises(SciflowError, match="attribute kind of a node.*'town'.*jsonl and .graphml"):
+        pyg.save(tmp_path / "ours.pt", [found])
+    assert len(files.read(tmp_path / "ours.pt").objects) == 3, "what was there is kept"
+    for node in found:
+        del found.nodes[node]["kind"]
 
     torch.save([graph, graph], tmp_path / "list.pt")
     assert all(same(g, found) for g in files.read(tmp_path / "list.pt").objects)

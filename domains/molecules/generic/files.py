@@ -6,13 +6,14 @@
 | ``.json`` | a list of such graphs |
 | ``.edges`` | a graph per paragraph: a line per edge ``i j``, a line ``i`` for a lone node, ``#`` for comments |
 | ``.graphml`` | one ``<graph>`` element per graph |
-| ``.pt`` | a list of PyTorch Geometric graphs, or the processed file of its data sets; read only |
+| ``.pt`` | a list of PyTorch Geometric graphs, or the processed file of its data sets; written as a list |
 
 A graph with attributes, which are left out where there are none:
 
     {"n": 3, "edges": [[0, 1], [1, 2]], "nodes": {"kind": ["a", "b", "a"]}, "links": {"order": [1, 2]}}
 
-``.gz`` behind a suffix is understood in reading.
+A ``.pt`` file is written with attributes that are numbers alone: they become the columns of ``x`` and ``edge_attr``, in
+the order of their names. ``.gz`` behind a suffix is understood in reading.
 """
 
 from __future__ import annotations
@@ -237,7 +238,7 @@ class Writer:
     """A file of graphs being written, replacing what was there with the first batch.
 
     Args:
-        path: File with a suffix of `SUFFIXES`, but ``.pt``.
+        path: File with a suffix of `SUFFIXES`.
 
     Raises:
         SciflowError: The suffix is unknown, or the place cannot be written.
@@ -245,8 +246,9 @@ class Writer:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        if _suffix(self.path) == ".pt" or self.path.suffix == ".gz":
-            wanted = "one of " + ", ".join(SUFFIXES[:-1])
+        _suffix(self.path)
+        if self.path.suffix == ".gz":
+            wanted = "one of " + ", ".join(SUFFIXES)
             raise expected(f"{path}: file type", self.path.suffix, wanted)
         probe = self.path.with_name(f".{self.path.name}.probe")
         write_text(probe, "")
@@ -266,7 +268,11 @@ class Writer:
             self._begun = True
             return
         self._graphs += objects
-        if suffix == ".json":
+        if suffix == ".pt":
+            from . import pyg
+
+            pyg.save(self.path, self._graphs)
+        elif suffix == ".json":
             rows = ",\n".join(json.dumps(to_plain(graph)) for graph in self._graphs)
             write_text(self.path, f"[\n{rows}\n]\n")
         else:

@@ -7,7 +7,8 @@ that are real numbers those to learn must be named (``data.node_attributes``, ``
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import io
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ import networkx as nx
 import torch
 from torch import Tensor
 
+from sciflow.checkpoint import write_atomically
 from sciflow.errors import SciflowError, expected, need
 
 from .labels import Labels
@@ -114,6 +116,52 @@ def _label(labels: Labels, attributes: dict[str, Any]) -> int:
     return label
 
 
+def save(path: str | Path, graphs: Iterable[nx.Graph]) -> None:
+    """Write graphs as a list of `Data`, which `load` and `torch.load` read.
+
+    Attributes are the columns of `x` ``[n, F]`` and `edge_attr` ``[2E, F]``, in the order of their names: whole numbers
+    int64, others float32. Edges stand in both directions.
+
+    Raises:
+        SciflowError: An attribute is a word or missing somewhere, or the place cannot be written.
+    """
+    kind = need("torch_geometric.data", "molecules").Data
+    found = []
+    for graph in graphs:
+        place = {node: k for k, node in enumerate(graph)}
+        pairs = [(place[a], place[b]) for a, b in graph.edges]
+        pairs += [(b, a) for a, b in pairs]
+        data = kind(
+            edge_index=torch.tensor(pairs, dtype=torch.long).view(-1, 2).T.contiguous(),
+            num_nodes=len(place),
+        )
+        x = _columns("node", [attributes for _, attributes in graph.nodes(data=True)])
+        links = _columns("edge", [attributes for *_, attributes in graph.edges(data=True)])
+        if x is not None:
+            data.x = x
+        if links is not None:
+            data.edge_attr = torch.cat([links, links])
+        found.append(data)
+    content = io.BytesIO()  # torch.save writes the name of a file into it
+    torch.save(found, content)
+    write_atomically(Path(path), lambda place: place.write_bytes(content.getvalue()))
+
+
+def _columns(what: str, rows: Sequence[Mapping[str, Any]]) -> Tensor | None:
+    """Attributes ``[rows, names]``, or None where there are none."""
+    names = sorted({name for row in rows for name in row})
+    if not names:
+        return None
+    table = [[row.get(name) for name in names] for row in rows]
+    for values in table:
+        for name, value in zip(names, values, strict=True):
+            if not isinstance(value, (int, float)):
+                wanted = "numbers in a .pt file; .jsonl and .graphml hold words"
+                raise expected(f"attribute {name} of a {what}", repr(value), wanted)
+    whole = all(isinstance(value, int) for values in table for value in values)
+    return torch.tensor(table, dtype=torch.long if whole else torch.float32)
+
+
 def load(path: str | Path) -> list[nx.Graph]:
     """Read a ``.pt`` file: a list of `Data`, or the ``processed/*.pt`` of an in-memory data set.
 
@@ -180,4 +228,4 @@ def _collated(whole: Any, slices: dict[str, Tensor], kind: Any) -> list[Any]:
     return graphs
 
 
-__all__ = ["from_pyg", "is_pyg", "load", "to_pyg"]
+__all__ = ["from_pyg", "is_pyg", "load", "save", "to_pyg"]
