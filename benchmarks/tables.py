@@ -213,6 +213,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "gdss_calls": lambda: beside().gdss_calls(),
     "gdss_calls_zinc250k": lambda: beside().gdss_calls("zinc250k"),
     "graphs": lambda: beside("tables_graphs").table(),
+    "grids": lambda: (graphs := beside("tables_graphs")).table(graphs.GRIDS),
     "properties": lambda: beside("tables_wishes").properties(),
     "scaffolds": lambda: beside("tables_wishes").scaffolds(),
     "rewards": lambda: beside("tables_wishes").rewards(),

@@ -12,15 +12,19 @@ SHOWN = ("degree", "clustering", "orbit", "average", "spectral")
 HEAD = ["MMD, draws of 20 graphs", *SHOWN, "copies of training graphs", "unique"]
 
 
-def table() -> str:
-    """Small communities: means over draws, the spread over draws in brackets."""
+COMMUNITIES = {
+    "sciflow `community-small`": "graphs-community-small",
+    "GDSS, authors' weights, our sampler": "graphs-gdss-community-small",
+}
+GRIDS = {"sciflow `grid`": "graphs-grid"}
+
+
+def table(ours: Mapping[str, str] = COMMUNITIES) -> str:
+    """Means over draws, the spread over draws in brackets; `ours`: the result file of each label."""
     rows = []
     floor: Mapping[str, Any] = {}
     published: Mapping[str, Mapping[str, float]] = {}
-    for label, name in (
-        ("sciflow `community-small`", "graphs-community-small"),
-        ("GDSS, authors' weights, our sampler", "graphs-gdss-community-small"),
-    ):
+    for label, name in ours.items():
         path = RESULTS / f"{name}.json"
         if not path.is_file():
             continue

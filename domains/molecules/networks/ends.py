@@ -19,8 +19,6 @@ from sciflow.spaces import pair_index
 
 _PRODUCT = 16
 """Up to this many nodes every map is a product with a 0/1 matrix; tuned on CPU."""
-_SUM = 96
-"""Up to this many nodes the sum over a node's pairs is one."""
 
 
 @lru_cache(maxsize=256)
@@ -39,6 +37,14 @@ def _entries(nodes: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Where the pairs (i, j) and (j, i) lie in the flat matrix: int64 ``[P]`` each."""
     i, j = pair_index(nodes, device)
     return i * nodes + j, j * nodes + i
+
+
+@lru_cache(maxsize=256)
+@torch.inference_mode(False)
+def _others(nodes: int, device: torch.device) -> Tensor:
+    """Pairs of each node with the others; flat int64 ``[N * (N - 1)]``."""
+    table = _pair_map(nodes, device).view(nodes, nodes)
+    return table[~torch.eye(nodes, dtype=torch.bool, device=device)]
 
 
 @lru_cache(maxsize=256)
@@ -107,9 +113,9 @@ def _spread(x: Tensor, nodes: int) -> Tensor:
 
 
 def _gather(pairs: Tensor, nodes: int) -> Tensor:
-    if nodes <= _SUM:
-        both = _selection("ends", nodes, pairs.device, pairs.dtype)
-        return (both.t() @ pairs.flatten(1)).view(nodes, *pairs.shape[1:])
+    if pairs.is_cuda:  # atomic sums would come in any order
+        rows = pairs.index_select(0, _others(nodes, pairs.device))
+        return rows.unflatten(0, (nodes, nodes - 1)).sum(1)
     i, j = pair_index(nodes, pairs.device)
     total = pairs.new_zeros(nodes, *pairs.shape[1:])
     return total.index_add_(0, i, pairs).index_add_(0, j, pairs)
@@ -164,7 +170,8 @@ def to_ends(nodes: Tensor) -> tuple[Tensor, Tensor]:
 def from_ends(pairs: Tensor, nodes: int) -> Tensor:
     """Sum over the pairs that end in each node: ``[P, B, F]`` to ``[N, B, F]``."""
     if nodes <= _PRODUCT:
-        return _gather(pairs, nodes)
+        both = _selection("ends", nodes, pairs.device, pairs.dtype)
+        return (both.t() @ pairs.flatten(1)).view(nodes, *pairs.shape[1:])
     return _apply("gather", pairs, nodes)
 
 
