@@ -43,10 +43,17 @@ def test_the_like_of_each_type() -> None:
     assert like == ["O", "C", "F", "N", "F", "C", "F", "O", "F", "C", "C"]
 
 
-@pytest.mark.parametrize("more", [False, True])
-def test_known_atoms_answer_as_before(more: bool) -> None:
+@pytest.mark.parametrize(
+    ("known", "more"),
+    [
+        ({}, {}),
+        ({}, {"alternation": True}),
+        ({"alternation": True}, {"alternation": True, "paths": True}),
+    ],
+)
+def test_known_atoms_answer_as_before(known: dict[str, bool], more: dict[str, bool]) -> None:
     torch.manual_seed(0)
-    old, new = adapter(OLD, 9), adapter(NEW, 14, alternation=more)
+    old, new = adapter(OLD, 9, **known), adapter(NEW, 14, **more)
     before, after = old.network().eval(), new.network().eval()
     with torch.no_grad():
         for parameter in before.parameters():
@@ -63,6 +70,12 @@ def test_known_atoms_answer_as_before(more: bool) -> None:
     assert torch.allclose(one["atoms"], two["atoms"][..., label], atol=1e-5)
     rest = [k for k in range(len(NEW)) if k not in label]
     assert two["atoms"][..., rest].abs().max() == 0
+
+
+def test_inputs_of_the_old_network_come_first() -> None:
+    old, new = adapter(OLD, 9, paths=True), adapter(NEW, 14, alternation=True, paths=True)
+    with pytest.raises(SciflowError, match=r"inputs.*'alternation', 'paths'.*at first.*'paths'"):
+        new.carried(old, old.network().state_dict())
 
 
 def test_a_vocabulary_must_hold_the_known_types() -> None:
