@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Iterable
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 class SciflowError(ValueError):
@@ -37,6 +41,32 @@ def unknown(what: str, got: str, options: Iterable[str]) -> SciflowError:
     near = difflib.get_close_matches(got, names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else ""
     return expected(what, got, "one of " + ", ".join(names), hint)
+
+
+def built(
+    what: str, make: Callable[..., T], options: Mapping[str, Any], *args: Any, **more: Any
+) -> T:
+    """Return ``make(*args, **more, **options)`` of options that a user wrote.
+
+    Args:
+        what: What is made, e.g. ``"network unet"``.
+        make: Class or function; the options are its parameters that neither `args` nor `more` gives.
+        options: Its options by name.
+        args: What it is given besides.
+        more: The same, by name.
+
+    Raises:
+        SciflowError: An option is unknown, or has a value of a wrong type.
+    """
+    names = list(inspect.signature(make).parameters)[len(args) :]
+    known = [name for name in names if name not in more]
+    for name in options:
+        if name not in known:
+            raise unknown(f"option of {what}", name, known)
+    try:
+        return make(*args, **more, **options)
+    except TypeError as error:
+        raise SciflowError(f"options of {what}: {error}") from None
 
 
 def need(module: str, extra: str) -> ModuleType:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sciflow.adapter import Adapter, Read
 from sciflow.conditions import Conditions
-from sciflow.errors import SciflowError, expected, unknown
+from sciflow.errors import built, expected, unknown
 from sciflow.hooks import Hook
 from sciflow.hooks.guidance import Null
 from sciflow.state import Frame, State
@@ -195,18 +195,17 @@ class Crystals(Adapter):
             options["facts"] = facts(self.numbers)
         if options.pop("metric", False):
             options["metric"] = self.cells.standard
-        try:
-            if self.network_name == "e3nn":
-                from .networks.equivariant import Equivariant
+        what = f"network {self.network_name}"
+        if self.network_name == "e3nn":
+            from .networks.equivariant import Equivariant
 
-                if self.conditions.names:
-                    raise expected("conditions", self.conditions.names, "network 'periodic'")
-                return Equivariant(self.process, self.cells, **options)
-            from .networks.periodic import Periodic
+            if self.conditions.names:
+                raise expected("conditions", self.conditions.names, "network 'periodic'")
+            return built(what, Equivariant, options, self.process, self.cells)
+        from .networks.periodic import Periodic
 
-            return Periodic(self.process, conditions=self.conditions.names, **options)
-        except TypeError as error:
-            raise SciflowError(f"options of network {self.network_name}: {error}") from None
+        names = self.conditions.names
+        return built(what, Periodic, options, self.process, conditions=names)
 
     # -- objects and states ----------------------------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sciflow import checkpoint
-from sciflow.errors import SciflowError, expected, unknown
+from sciflow.errors import SciflowError, built, expected, unknown
 from sciflow.learning import Objective, Recipe, train
 from sciflow.learning.objective import Times
 from sciflow.spaces import Torus
@@ -264,10 +264,7 @@ def fit(
     rest = values - composition_shares(crystals, numbers) @ weights
     scale = float(rest.std(correction=0).clamp_min(1e-6))
     torch.manual_seed(seed)
-    try:
-        network = PropertyNetwork(numbers, **options)
-    except TypeError as error:
-        raise SciflowError(f"options of the network of {name}: {error}") from None
+    network = built(f"the network of {name}", PropertyNetwork, options, numbers)
     recipe = recipe or Recipe(steps=5000, batch_size=64)
     data = _Data(crystals, numbers, (rest / scale).float())
     header = {"property": name, "options": options}

@@ -11,7 +11,7 @@ import xarray as xr
 from torch import Tensor, nn
 
 from sciflow.adapter import Adapter, Read
-from sciflow.errors import SciflowError, expected, unknown
+from sciflow.errors import built, expected, unknown
 from sciflow.state import Frame, State
 from sciflow.streams import Streams
 from sciflow.system import System
@@ -166,10 +166,8 @@ class Fields(Adapter):
             for key in coding.keys
         }
         periodic = [axis.mode == "periodization" for axis in coding.codec.transform.axes]
-        try:
-            return UNet(system, ports, periodic, **self.network_options)
-        except TypeError as error:
-            raise SciflowError(f"options of network {self.network_name}: {error}") from None
+        what = f"network {self.network_name}"
+        return built(what, UNet, self.network_options, system, ports, periodic)
 
     # -- objects and states ----------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 
-from sciflow.errors import SciflowError, expected, unknown
+from sciflow.errors import built, expected, unknown
 from sciflow.model import Model, Sampling
 from sciflow.state import Frame, State
 from sciflow.streams import Streams
@@ -132,10 +132,7 @@ class Forecaster(Fields):
             key: [k for k, name in enumerate(names) if "d" not in name.rpartition("+")[2]]
             for key, names in codec.names.items()
         }
-        try:
-            found = Gaussian(self.system(), codec.shapes, coarse, **options)
-        except TypeError as error:
-            raise SciflowError(f"options of network gaussian: {error}") from None
+        found = built("network gaussian", Gaussian, options, self.system(), codec.shapes, coarse)
         if self._law:
             found.load_state_dict(self._law)
         return found

@@ -12,7 +12,7 @@ from torch import nn
 
 from sciflow.adapter import Adapter, Read
 from sciflow.conditions import Conditions
-from sciflow.errors import SciflowError, expected, unknown
+from sciflow.errors import built, expected, unknown
 from sciflow.hooks import Hook
 from sciflow.hooks.guidance import Null
 from sciflow.spaces import pair_index
@@ -196,29 +196,26 @@ class Molecules(Adapter):
 
     def network(self) -> nn.Module:
         """A new network for the system."""
-        try:
-            if self.network_name == "gdss":
-                from . import gdss
+        if self.network_name == "gdss":
+            from . import gdss
 
-                if self.conditions.names:
-                    raise expected(
-                        "conditions", self.conditions.names, "network 'graph-transformer'"
-                    )
-                return gdss.network(len(self.vocabulary), self.network_options)
-            from .networks.transformer import GraphTransformer
+            if self.conditions.names:
+                raise expected("conditions", self.conditions.names, "network 'graph-transformer'")
+            return gdss.network(len(self.vocabulary), self.network_options)
+        from .networks.transformer import GraphTransformer
 
-            return GraphTransformer(
-                self.process.states("atoms"),
-                self.process.states("bonds"),
-                len(self.vocabulary),
-                len(self.process.bond_frequencies),
-                self.vocabulary.valences,
-                self.max_atoms,
-                conditions=self.conditions.names,
-                **self.network_options,
-            )
-        except TypeError as error:
-            raise SciflowError(f"options of network {self.network_name}: {error}") from None
+        return built(
+            f"network {self.network_name}",
+            GraphTransformer,
+            self.network_options,
+            self.process.states("atoms"),
+            self.process.states("bonds"),
+            len(self.vocabulary),
+            len(self.process.bond_frequencies),
+            self.vocabulary.valences,
+            self.max_atoms,
+            conditions=self.conditions.names,
+        )
 
     # -- objects and states ----------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sciflow.errors import SciflowError, unknown
+from sciflow.errors import built, unknown
 from sciflow.model import Model, Sampling
 
 from . import gdss_checkpoint
@@ -67,12 +67,11 @@ def network(features: int, options: Mapping[str, Any]) -> GDSSNetwork:
     kind = nodes.pop("kind")
     if kind not in _NODES:
         raise unknown("kind of GDSS's network for the atoms", kind, _NODES)
-    try:
-        return GDSSNetwork(
-            _NODES[kind](features, **_tuples(nodes)), ScoreNetworkA(features, **_tuples(bonds))
-        )
-    except TypeError as error:
-        raise SciflowError(f"options of network gdss: {error}") from None
+    what = "network gdss"
+    return GDSSNetwork(
+        built(f"{what}, nodes", _NODES[kind], _tuples(nodes), features),
+        built(f"{what}, bonds", ScoreNetworkA, _tuples(bonds), features),
+    )
 
 
 def _tuples(options: Mapping[str, Any]) -> dict[str, Any]:

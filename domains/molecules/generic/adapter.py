@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from sciflow.adapter import Adapter, Read
-from sciflow.errors import SciflowError, expected, unknown
+from sciflow.errors import built, expected, unknown
 from sciflow.state import Frame, State
 from sciflow.streams import Streams
 from sciflow.system import System
@@ -183,24 +183,24 @@ class Graphs(Adapter):
     def network(self) -> nn.Module:
         """A new network for the system."""
         classes, kinds = len(self.process.atom_frequencies), len(self.process.bond_frequencies)
-        try:
-            if self.network_name == "gdss":
-                from .. import gdss
+        if self.network_name == "gdss":
+            from .. import gdss
 
-                return gdss.network(classes, self.network_options)
-            from ..networks.transformer import GraphTransformer
+            return gdss.network(classes, self.network_options)
+        from ..networks.transformer import GraphTransformer
 
-            return GraphTransformer(
-                self.process.states("atoms"),
-                self.process.states("bonds"),
-                classes,
-                kinds,
-                [0.0] * classes,
-                self.max_nodes,
-                **self.network_options,
-            )
-        except TypeError as error:
-            raise SciflowError(f"options of network {self.network_name}: {error}") from None
+        return built(
+            f"network {self.network_name}",
+            GraphTransformer,
+            self.network_options,
+            self.process.states("atoms"),
+            self.process.states("bonds"),
+            classes,
+            kinds,
+            [0.0] * classes,
+            self.max_nodes,
+            conditions=(),
+        )
 
     # -- objects and states ----------------------------------------------------------------------------------------
 
