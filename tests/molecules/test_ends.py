@@ -64,6 +64,25 @@ def test_adjoint_and_derivatives(name: str, n: int) -> None:
     assert torch.allclose(twice, plain)
 
 
+@pytest.mark.parametrize("n", [9, 20])
+def test_one_graph_when_compiled(n: int) -> None:
+    def run(pairs: Tensor, nodes: Tensor) -> Tensor:
+        matrix = ends.to_matrix(pairs, n)
+        own = ends.from_ends(ends.sum_of_ends(nodes), n).sum()
+        return (ends.to_pairs(matrix @ matrix) * pairs).sum() + own + ends.to_ends(nodes)[0].sum()
+
+    compiled = torch.compile(run, fullgraph=True, backend="aot_eager")
+    found = []
+    for function in (run, compiled):
+        pairs, nodes = (
+            random(2, n * (n - 1) // 2).requires_grad_(),
+            random(n, 2, 3).requires_grad_(),
+        )
+        value = function(pairs, nodes)
+        found.append([value, *torch.autograd.grad(value, (pairs, nodes))])
+    assert all(map(torch.allclose, *found))
+
+
 def test_vmap() -> None:
     n = 20
     x, y = random(4, 2, n * (n - 1) // 2), random(2, n, n)

@@ -43,8 +43,10 @@ def _entries(nodes: int, device: torch.device) -> tuple[Tensor, Tensor]:
 @torch.inference_mode(False)
 def _others(nodes: int, device: torch.device) -> Tensor:
     """Pairs of each node with the others; flat int64 ``[N * (N - 1)]``."""
-    table = _pair_map(nodes, device).view(nodes, nodes)
-    return table[~torch.eye(nodes, dtype=torch.bool, device=device)]
+    node = torch.arange(nodes, device=device).unsqueeze(1)
+    other = torch.arange(nodes - 1, device=device)
+    other = other + (other >= node)  # all but the node itself
+    return _pair_map(nodes, device).view(nodes, nodes).gather(1, other).flatten()
 
 
 @lru_cache(maxsize=256)
@@ -85,7 +87,8 @@ class _Map(torch.autograd.Function):
 
 
 def _apply(name: str, x: Tensor, nodes: int) -> Tensor:
-    if torch.is_grad_enabled():
+    # A compiler derives the backward pass by itself, and takes no function with derivatives of both kinds.
+    if torch.is_grad_enabled() and not torch.compiler.is_compiling():
         return _Map.apply(x, name, nodes)  # type: ignore[return-value]
     return _MAPS[name][0](x, nodes)
 
